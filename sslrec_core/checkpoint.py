@@ -1,0 +1,126 @@
+"""Weights and the state of a training, in safetensors: nothing here can execute code when it is read.
+
+``best.safetensors`` holds what scoring needs.  ``last.safetensors`` holds, besides, the optimisers, the generators,
+the callbacks and the place in the training: resuming from it is exact.  Names inside are prefixed by their owner:
+``model/``, ``optim/<name>/<parameter>/<field>``, ``rng/<device>``, ``callback/<position>/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sslrec_core.errors import CheckpointError
+from sslrec_core.files import write_atomically
+
+FORMAT = 1
+"""Grows when checkpoints of an older version can no longer be read."""
+
+Tensors = dict[str, Tensor]
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write ``tensors`` and the JSON-able ``about`` to ``path``, atomically.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    # safetensors refuses tensors that share memory, and a buffer may be a view of a parameter.
+    plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    metadata = {"sslrec": json.dumps({"format": FORMAT, **about})}
+    write_atomically(path, lambda temporary: _save_file(plain, temporary, metadata), "saving a checkpoint")
+
+
+def _save_file(tensors: Tensors, path: Path, metadata: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        # The library wraps the operating system's refusal; give it back its type so that it is explained.
+        raise OSError(str(error)) from error
+
+
+def load(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors (on the CPU) and the ``about`` of a checkpoint.
+
+    Raises:
+        CheckpointError: missing, damaged, or not made by sslrec.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}", fix="train it first, or name another run directory")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint", str(error), fix="remove it and resume") from error
+    if "sslrec" not in metadata:
+        raise CheckpointError(f"{path} was not made by sslrec", fix="name a run directory of sslrec train")
+    about = cast(dict[str, Any], json.loads(metadata["sslrec"]))
+    if about.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has checkpoint format {about.get('format')}, this version reads {FORMAT}",
+            fix="use the sslrec-core version named in the run's environment.json",
+        )
+    return tensors, about
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+    """The tensors whose name begins with ``prefix/``, without it."""
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + "/")}
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+    """``tensors`` with ``prefix/`` before each name."""
+    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+
+
+def optimizer_state(optimizer: Optimizer) -> Tensors:
+    """Everything ``optimizer`` has accumulated; its settings come from the configuration."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}/{field}": value for index, fields in state.items() for field, value in fields.items()}
+
+
+def load_optimizer_state(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give ``optimizer`` back what :func:`optimizer_state` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, field = name.split("/")
+        state.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def generator_state(device: torch.device) -> Tensors:
+    """The state of the CPU's generator and of the device's own."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def load_generator_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
+    """Continue chance where :func:`generator_state` left it.
+
+    Raises:
+        CheckpointError: the checkpoint was made on another kind of device.
+    """
+    if device.type != "cpu" and device.type not in state:
+        made_on = next((kind for kind in state if kind != "cpu"), "cpu")
+        raise CheckpointError(
+            f"this training ran on {made_on}, and cannot go on exactly on {device.type}",
+            fix=f"--device {made_on}, or start a new run with -c config.toml",
+        )
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state["mps"])

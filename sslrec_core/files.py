@@ -1,0 +1,50 @@
+"""Writing files so that a reader never meets half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sslrec_core.errors import StorageError
+
+
+@contextmanager
+def storage(path: Path, doing: str) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a :class:`StorageError` that says what to do."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise StorageError(f"{path} exists already", fix="choose another folder, or remove it") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"cannot write {path} while {doing}", reason, fix="free some space or choose a folder that can be written"
+        ) from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], None], doing: str = "saving") -> None:
+    """Let ``write`` fill a temporary neighbour of ``path``, flush it to the disk, then rename it to ``path``.
+
+    Raises:
+        StorageError: the folder is read-only or full; nothing of the attempt is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage(path, doing):
+        try:
+            write(temporary)
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, doing: str = "saving") -> None:
+    """Write ``text`` to ``path`` atomically."""
+    write_atomically(path, lambda temporary: _write_utf8(temporary, text), doing)
+
+
+def _write_utf8(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,418 @@
+"""A run: built from a configuration, owner of a directory, recorder of what happened.
+
+The directory holds ``config.toml`` (complete), ``environment.json``, ``metrics.jsonl`` (one event a line),
+``best.safetensors``, ``last.safetensors`` and, once the run is complete, ``result.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pluggy
+import torch
+from torch import Tensor
+
+from sslrec_core import checkpoint
+from sslrec_core.environment import describe, pick_device
+from sslrec_core.errors import CheckpointError, ConfigError
+from sslrec_core.files import storage, write_text
+from sslrec_core.hooks import RunHooks
+from sslrec_core.loop import Defaults, Loop
+from sslrec_core.model import Stage
+from sslrec_core.settings import Resolved, RunConfig
+
+CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+@dataclass
+class Progress:
+    """The place in a training; saved with each checkpoint."""
+
+    stage: int = 0
+    epoch: int = 0
+    """Epochs of the stage that are complete."""
+    step: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    best_metrics: dict[str, float] | None = None
+    without_gain: int = 0
+    stopped: str | None = None
+    events: int = 0
+    """Bytes of ``metrics.jsonl`` that belong to the complete epochs."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a complete run found."""
+
+    path: Path
+    metrics: dict[str, float]
+    """On the test part, with the best epoch's weights."""
+    selection: dict[str, float]
+    """On the part that chose the epoch, at that epoch."""
+    best_epoch: int | None
+    label: str | None
+    """``selected on test`` or None."""
+    seconds: float
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run stopped because it was asked to; its last checkpoint is saved."""
+
+
+class Run:
+    """One training or evaluation: configuration, data, model, loop, directory.
+
+    Build it with :meth:`create` or :meth:`open`; stability: stable for callers from API 1.
+    """
+
+    stage: Stage
+    epoch: int = 0
+
+    def __init__(self, config: RunConfig, directory: Path, data_root: Path | None = None) -> None:
+        self.device = pick_device(config.run.device)
+        self.config = config.model_copy(update={"run": config.run.model_copy(update={"device": str(self.device)})})
+        self.directory = directory
+        self.data_root = data_root
+        self.progress = Progress()
+        self.in_training = False
+        self._saved_at = time.monotonic()
+        self._began_at = time.monotonic()
+        self._stop_asked = False
+        self._build()
+
+    # ---- beginnings -----------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        resolved: Resolved | RunConfig,
+        directory: Path | None = None,
+        *,
+        runs: Path = Path("runs"),
+        data_root: Path | None = None,
+    ) -> Run:
+        """A new run in a new directory: ``directory``, or one named after model, dataset and time under ``runs``.
+
+        Everything is built before the directory is made, so that a mistake leaves nothing behind.
+
+        Raises:
+            StorageError: the directory exists or cannot be made.
+        """
+        origins = resolved.origins if isinstance(resolved, Resolved) else {}
+        config = resolved.config if isinstance(resolved, Resolved) else resolved
+        if directory is not None:
+            with storage(directory, "making the run directory"):
+                if directory.exists():
+                    raise FileExistsError(directory)
+        run = cls(config, directory or runs / _new_name(config), data_root)
+        with storage(run.directory, "making the run directory"):
+            run.directory.mkdir(parents=True)
+        write_text(run.directory / CONFIG, run.config.to_toml(origins))
+        environment = describe(run.config, run.device, data_root)
+        write_text(run.directory / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, directory: Path, *, device: str | None = None, data_root: Path | None = None, **evaluator: Any) -> Run:
+        """The run in ``directory`` with the best weights that it has, for evaluation or recommendation.
+
+        Args:
+            directory: A run directory.
+            device: Another device than the one that it was trained on.
+            data_root: Where the data lives now; default: where it lived then.
+            evaluator: Other settings of the evaluator.
+
+        Raises:
+            CheckpointError: not a run directory, or made by another model, revision or version.
+        """
+        run = cls._reopen(directory, device, data_root, evaluator)
+        run._load_best()
+        return run
+
+    @classmethod
+    def resume(cls, directory: Path, *, data_root: Path | None = None) -> Run:
+        """The unfinished run in ``directory``, ready to go on exactly where its last checkpoint stands."""
+        run = cls._reopen(directory, None, data_root, {})
+        last = directory / LAST
+        if last.exists():
+            run._load_last()
+        events = directory / METRICS
+        if events.exists():
+            with storage(events, "resuming"), events.open("rb+") as handle:
+                handle.truncate(run.progress.events)
+        return run
+
+    @classmethod
+    def _reopen(cls, directory: Path, device: str | None, data_root: Path | None, evaluator: Mapping[str, Any]) -> Run:
+        path = directory / CONFIG
+        if not path.is_file():
+            raise CheckpointError(f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        if device is not None:
+            values["run"]["device"] = device
+        values["eval"] |= evaluator
+        environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
+        recorded = environment["data_root"]
+        root = data_root or (Path(recorded) if recorded else None)
+        return cls(RunConfig.model_validate(values), directory, root)
+
+    def _build(self) -> None:
+        from sslrec_core.data import load_data
+        from sslrec_core.graph import use_backend
+
+        config = self.config
+        use_backend(config.run.graph.build(), self.device)
+        torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
+        torch.manual_seed(config.run.seed)
+        self.data = load_data(config.data, config.scenario, self.data_root).to(self.device)
+        self.model = config.model.build(self.data).to(self.device)
+        self.evaluator = config.eval.build()
+        if config.train.compile:
+            self.model.losses = torch.compile(self.model.losses)
+        self.loop = Loop(self.model, config.train, config.optim, self.device)
+        self.callbacks = [choice.build() for choice in config.run.callbacks]
+        manager = pluggy.PluginManager("sslrec")
+        manager.add_hookspecs(RunHooks)
+        for listener in (Defaults(), *self.callbacks):
+            manager.register(listener)
+        manager.check_pending()
+        self.hook = manager.hook
+        # Resolved once: a step must not pay for asking who listens.
+        if self.hook.sslrec_step.get_hookimpls():
+            self.loop.on_step.append(lambda losses: self.hook.sslrec_step(run=self, losses=losses))
+        known = self.evaluator.names()
+        if config.train.judge not in known:
+            raise ConfigError(
+                f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
+                fix="--set train.judge=… or --set eval.at=[…]",
+            )  # fmt: skip
+
+    # ---- the training ---------------------------------------------------------------------------
+
+    def execute(self) -> Result:
+        """Train, choose the best epoch, evaluate it once on the test part, and write ``result.json``.
+
+        Raises:
+            Interrupted: asked to stop by Ctrl-C or SIGTERM; :meth:`resume` goes on.
+            TrainingError: the loss is not finite any more.
+        """
+        finished = self.directory / RESULT
+        if finished.exists():
+            return read_result(self.directory)
+        self._began_at = time.monotonic()
+        with self._signals():
+            self.in_training = True
+            result: Result = self.hook.sslrec_run(run=self)
+        return result
+
+    def remaining_stages(self) -> Iterator[Stage]:
+        """The stages that are not complete, each counted when it is."""
+        stages: Sequence[Stage] = self.model.stages(self.config.train.epochs)
+        while self.progress.stage < len(stages):
+            yield stages[self.progress.stage]
+            last = self.progress.stage == len(stages) - 1
+            if not last:
+                self.progress = Progress(stage=self.progress.stage + 1, events=self.progress.events)
+                self.loop.step = 0
+            else:
+                return
+
+    def remaining_epochs(self) -> Iterator[int]:
+        """The epochs of the stage that are not complete, until something says stop."""
+        while self.progress.epoch < self.stage.epochs and self.progress.stopped is None:
+            yield self.progress.epoch
+
+    def finish_epoch(self, losses: Mapping[str, float]) -> None:
+        """Record the epoch, judge it when that is due, and save a checkpoint when the last one is old."""
+        progress = self.progress
+        self.record("epoch", losses=losses, seconds=round(time.monotonic() - self._began_at, 3))
+        progress.epoch += 1
+        progress.step = self.loop.step
+        due = progress.epoch % self.config.train.every == 0 or progress.epoch == self.stage.epochs
+        if self.stage.judged and due:
+            self._judge()
+        progress.seconds += time.monotonic() - self._began_at
+        if self._stop_asked or time.monotonic() - self._saved_at >= self.config.run.checkpoint_seconds:
+            self._save_last()
+        self._began_at = time.monotonic()
+        if self._stop_asked:
+            raise Interrupted(f"stopped after epoch {self.epoch}; go on with: sslrec train --resume {self.directory}")
+
+    def _judge(self) -> None:
+        """Evaluate on the selecting part, keep the weights if they are the best yet, and ask whether to stop."""
+        began = time.monotonic()
+        split = self.config.train.select_on
+        metrics = dict(self.hook.sslrec_evaluate(run=self, split=split))
+        self.record(split, metrics=metrics, seconds=round(time.monotonic() - began, 3))
+        self._keep_if_best(metrics)
+        self.progress.stopped = self.hook.sslrec_should_stop(run=self)
+        if self.progress.stopped is not None:
+            self.record("stopped", why=self.progress.stopped)
+
+    def _keep_if_best(self, metrics: dict[str, float]) -> None:
+        progress, value = self.progress, metrics[self.config.train.judge]
+        if progress.best is not None and value <= progress.best:
+            progress.without_gain += 1
+            return
+        progress.best, progress.best_epoch, progress.best_metrics = value, self.epoch, metrics
+        progress.without_gain = 0
+        weights: Mapping[str, Tensor] = self.model.state_dict()
+        for callback in self.callbacks:
+            weights = callback.weights() or weights
+        checkpoint.save(self.directory / BEST, checkpoint.prefixed(weights, "model"), self._about())
+
+    def restore_best(self) -> None:
+        """Take the best epoch's weights.  A model without judged epochs is judged now, once."""
+        self.in_training = False
+        if self.progress.best is None:
+            self._judge()
+        self._load_best()
+
+    def finish(self, metrics: Mapping[str, float]) -> Result:
+        """Record the test metrics and write ``result.json``: its presence means that the run is complete."""
+        self.record("test", metrics=dict(metrics))
+        result = Result(
+            path=self.directory,
+            metrics=dict(metrics),
+            selection=self.progress.best_metrics or {},
+            best_epoch=self.progress.best_epoch,
+            label=self.config.label,
+            seconds=round(self.progress.seconds, 3),
+        )
+        content = {"model": self.config.model.name, "data": self.config.data.name, **asdict(result)}
+        del content["path"]  # a directory may be moved
+        write_text(self.directory / RESULT, json.dumps(content, indent=1) + "\n")
+        return result
+
+    def record(self, event: str, **values: Any) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        place = {} if event == "test" else {"stage": self.stage.name, "epoch": self.epoch}
+        line = json.dumps({"event": event, **place, **values}) + "\n"
+        path = self.directory / METRICS
+        with storage(path, "recording"), path.open("a", encoding="utf-8") as handle:
+            handle.write(line)
+            self.progress.events = handle.tell()
+
+    # ---- checkpoints ----------------------------------------------------------------------------
+
+    def _about(self) -> dict[str, Any]:
+        choice = self.config.model
+        return {
+            "model": choice.name,
+            "plugin": choice.entry.plugin,
+            "revision": choice.entry.load().revision,
+            "epoch": self.epoch,
+            "judge": self.config.train.judge,
+            "value": self.progress.best,
+        }
+
+    def _save_last(self) -> None:
+        tensors = checkpoint.prefixed(self.model.state_dict(), "model")
+        for name, optimizer in self.loop.optimizers.items():
+            tensors |= checkpoint.prefixed(checkpoint.optimizer_state(optimizer), f"optim/{name}")
+        for position, callback in enumerate(self.callbacks):
+            tensors |= checkpoint.prefixed(callback.state(), f"callback/{position}")
+        tensors |= checkpoint.prefixed(checkpoint.generator_state(self.device), "rng")
+        about = {**self._about(), "progress": asdict(self.progress)}
+        checkpoint.save(self.directory / LAST, tensors, about)
+        self._saved_at = time.monotonic()
+
+    def _load_last(self) -> None:
+        tensors, about = checkpoint.load(self.directory / LAST)
+        self._check_made_by(about)
+        self._load_weights(tensors)
+        for name, optimizer in self.loop.optimizers.items():
+            checkpoint.load_optimizer_state(optimizer, checkpoint.under(tensors, f"optim/{name}"))
+        for position, callback in enumerate(self.callbacks):
+            callback.load_state(checkpoint.under(tensors, f"callback/{position}"))
+        self.progress = Progress(**about["progress"])
+        self.loop.step = self.progress.step
+        checkpoint.load_generator_state(self.device, checkpoint.under(tensors, "rng"))
+
+    def _load_best(self) -> None:
+        tensors, about = checkpoint.load(self.directory / BEST)
+        self._check_made_by(about)
+        self._load_weights(tensors)
+
+    def _load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        weights = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "model").items()}
+        try:
+            self.model.load_weights(weights)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint in {self.directory} does not fit {self.config.model.name}", *str(error).splitlines()[1:],
+                fix="use the data and configuration that it was trained with",
+            ) from error  # fmt: skip
+
+    def _check_made_by(self, about: Mapping[str, Any]) -> None:
+        choice = self.config.model
+        if about["model"] != choice.name:
+            raise CheckpointError(
+                f"the checkpoint in {self.directory} is of {about['model']}, the configuration names {choice.name}",
+                fix="restore config.toml, or train again",
+            )
+        revision = choice.entry.load().revision
+        if about["revision"] != revision:
+            raise CheckpointError(
+                f"the checkpoint in {self.directory} was made by another revision of {choice.name}",
+                f"checkpoint: revision {about['revision']}    installed: revision {revision} ({about['plugin']})",
+                fix=f"install the version of {about['plugin']} that environment.json names, or train again",
+            )
+
+    # ---- interruption ---------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM ends the training after the epoch, with a checkpoint; the second at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self._stop_asked:
+                raise Interrupted(f"stopped at once; go on with: sslrec train --resume {self.directory}")
+            self._stop_asked = True
+            note = "finishing the epoch, then saving; again to stop at once\n"
+            os.write(2, note.encode())
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _new_name(config: RunConfig) -> str:
+    """``<model>-<dataset>-<time>-<chance>``; chance keeps runs that start together apart."""
+    model, data = (choice.name.rpartition("/")[2] for choice in (config.model, config.data))
+    return f"{model}-{data}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def read_result(directory: Path) -> Result:
+    """The result of the complete run in ``directory``.
+
+    Raises:
+        CheckpointError: the run is not complete.
+    """
+    path = directory / RESULT
+    if not path.is_file():
+        raise CheckpointError(f"the run in {directory} is not complete", fix=f"sslrec train --resume {directory}")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names = ("metrics", "selection", "best_epoch", "label", "seconds")
+    return Result(path=directory, **{name: content[name] for name in names})

@@ -1,0 +1,248 @@
+"""What a run is told: its sections, and the layers they are put together from.
+
+``resolve`` turns names, files and ``--set`` assignments into one frozen :class:`RunConfig` and remembers which
+layer each value came from.  Layers, weakest first: class defaults, the preset of the model's own plugin, ``-c``
+files, ``--protocol``, ``--set`` and the options of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from sslrec_core.choice import Choice, Of
+from sslrec_core.config import Config, Layer, explain, merge, parse_assignment, read_config, to_toml
+from sslrec_core.errors import ConfigError
+from sslrec_core.registry import Entry, registry
+
+PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
+    "standard": {},
+    "published": {"scenario": {"holdout": 0.0}, "train": {"select_on": "test"}, "eval": {"hide": "train"}},
+}
+"""Named layers.  ``published`` is the habit of most papers: nothing held out, the epoch chosen on the test part,
+only training items hidden."""
+
+SELECTED_ON_TEST = "selected on test"
+"""The label that a run, and everything that shows its numbers, carries when the test part chose the epoch."""
+
+
+class TrainConfig(Config):
+    """How long, in what portions and judged by what a model trains."""
+
+    epochs: PositiveInt = 1000
+    """Upper limit of passes over the training data."""
+    batch_size: PositiveInt = 2048
+    """Training examples per optimiser step."""
+    negatives: PositiveInt = 1
+    """Sampled negatives for each positive."""
+    last_batch: Literal["partial", "wrap", "drop"] = "partial"
+    """What becomes of the last, smaller batch: used as it is, filled up from the epoch's first pairs, or dropped."""
+    select_on: Literal["valid", "test"] = "valid"
+    """The part that chooses the best epoch.  With ``test`` the run is labelled `selected on test`."""
+    judge: str = "ndcg@20"
+    """The metric that chooses the best epoch; higher is better."""
+    every: PositiveInt = 1
+    """Epochs from one evaluation to the next."""
+    patience: PositiveInt | None = 10
+    """Evaluations without a better value before training stops; none for never."""
+    clip: PositiveFloat | None = None
+    """Largest norm of the gradient; none for no clipping."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """``bf16`` runs the forward pass under autocast; parameters stay in float32."""
+    compile: bool = False
+    """Compile the loss with ``torch.compile``."""
+
+
+class OptimConfig(Config):
+    """The optimiser that ``make`` builds for a model."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """Algorithm."""
+    learning_rate: PositiveFloat = 1e-3
+    """Step size."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decay of all parameters; models bring their own regularisation of batch embeddings."""
+
+
+class RunSection(Config):
+    """Where and with what a run is carried out."""
+
+    seed: NonNegativeInt = 2024
+    """Start of the one generator that all randomness comes from."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the first CUDA device, else the CPU."""
+    graph: Annotated[Choice, Of("backend")] = Field(default_factory=lambda: Choice.of("torch"))
+    """Graph backend."""
+    callbacks: tuple[Annotated[Choice, Of("callback")], ...] = Field(
+        default_factory=lambda: (Choice.of("progress"),)
+    )
+    """What listens to the run; nothing that is not named here does."""
+    checkpoint_seconds: NonNegativeFloat = 20.0
+    """Least time between two checkpoints; they are written at the end of an epoch.  Resuming from any is exact."""
+    deterministic: bool = False
+    """Ask torch for deterministic kernels; on CUDA some are slower."""
+
+
+class RunConfig(Config):
+    """Everything that decides the numbers of a run."""
+
+    model: Annotated[Choice, Of("model")]
+    """The recommender and its hyper-parameters."""
+    data: Annotated[Choice, Of("dataset")]
+    """Where the raw tables come from."""
+    scenario: Annotated[Choice, Of("scenario")]
+    """What kind of problem the tables are read as; filtering and splitting."""
+    train: TrainConfig = TrainConfig()
+    """Epochs, batches, selection."""
+    optim: OptimConfig = OptimConfig()
+    """Optimiser."""
+    eval: Annotated[Choice, Of("evaluator")] = Field(default_factory=lambda: Choice.of("full-ranking"))
+    """How ranked lists are judged."""
+    run: RunSection = RunSection()
+    """Seed, device, backend, callbacks."""
+
+    @property
+    def label(self) -> str | None:
+        """``selected on test`` where the test part chose the epoch, else None."""
+        return SELECTED_ON_TEST if self.train.select_on == "test" else None
+
+    def to_toml(self, comments: Mapping[str, str] | None = None) -> str:
+        """The complete configuration as TOML, each line with its comment from ``comments``."""
+        return to_toml(self.model_dump(mode="json", exclude_none=True), comments)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration and where its values came from."""
+
+    config: RunConfig
+    origins: Mapping[str, str]
+    """Dotted key to the layer that set it; keys that are not here have their class default."""
+
+
+def resolve(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    files: Sequence[Path] = (),
+    assignments: Sequence[str] = (),
+    preset: str | None = None,
+    protocol: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """Put the layers together.
+
+    Args:
+        model: Name of a model; may come from a file instead.
+        dataset: Name of a dataset, or the path of a file or folder; may come from a file instead.
+        files: TOML or YAML files, weakest first.
+        assignments: ``key.path=value`` with a TOML literal, weakest first.
+        preset: Name of a preset other than the model's own for this dataset.
+        protocol: ``standard`` or ``published``.
+        options: Values of single command-line options, nested as in a file.
+
+    Raises:
+        ConfigError: an unknown key, a value out of range, or a choice that is missing.
+        UnknownName: a name that no plugin offers.
+    """
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise ConfigError(f"no protocol is called '{protocol}'", fix=f"--protocol {' or '.join(PROTOCOLS)}")
+    above = [Layer(path.name, read_config(path)) for path in files]
+    if protocol is not None:
+        above.append(Layer(f"--protocol {protocol}", dict(PROTOCOLS[protocol])))
+    above += [Layer("--set", parse_assignment(text)) for text in assignments]
+    above.append(Layer("command line", _named(model, dataset, options or {})))
+
+    named, _ = merge(above)
+    model_entry = _model(named)
+    data_entry, scenario = _dataset(named, model_entry)
+    base = {"model": {"name": model_entry.name}, "data": {"name": data_entry.name}, "scenario": {"name": scenario}}
+    own = model_entry.name.partition("/")[0] if "/" in model_entry.name else None
+    layers = [
+        Layer("command line", base),
+        *_preset(model_entry, data_entry, preset),
+        *(Layer(layer.origin, _in_full(layer.values, own)) for layer in above),
+    ]
+    values, origins = merge(layers)
+    try:
+        return Resolved(RunConfig.model_validate(values), origins)
+    except pydantic.ValidationError as error:
+        raise explain(error, model_entry.name, origins, RunConfig) from error
+
+
+def _named(model: str | None, dataset: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer of the command line's own arguments."""
+    values: dict[str, Any] = {section: dict(part) for section, part in options.items()}
+    if model is not None:
+        values.setdefault("model", {})["name"] = model
+    if dataset is not None:
+        values.setdefault("data", {}).update(_reference(dataset))
+    return values
+
+
+def _reference(dataset: str) -> dict[str, Any]:
+    """A dataset's table: its name, or the reader of own files with a path."""
+    looks_like_path = dataset.startswith((".", "/", "~")) or Path(dataset).suffix != "" or "\\" in dataset
+    if looks_like_path:
+        return {"name": "table", "path": dataset}
+    return {"name": dataset}
+
+
+def _name(values: Mapping[str, Any], section: str) -> str | None:
+    table = values.get(section)
+    if isinstance(table, str):
+        return table
+    name = table.get("name") if isinstance(table, Mapping) else None
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"{section}.name is not a name: {name!r}", fix=f"sslrec list {section}s")
+    return name
+
+
+def _in_full(values: dict[str, Any], scenario: str | None) -> dict[str, Any]:
+    """``values`` with short names written in full, so that a short name is not taken for another component."""
+    full = dict(values)
+    for section, kind in (("model", "model"), ("data", "dataset")):
+        name = _name(values, section)
+        if name is not None:
+            entry = registry().find(kind, name, scenario=scenario)
+            table = values[section]
+            full[section] = {**(table if isinstance(table, Mapping) else {}), "name": entry.name}
+    return full
+
+
+def _model(values: Mapping[str, Any]) -> Entry:
+    name = _name(values, "model")
+    if name is None:
+        raise ConfigError("no model is named", fix="sslrec train MODEL --dataset DATASET, see: sslrec list models")
+    return registry().find("model", name)
+
+
+def _dataset(values: Mapping[str, Any], model: Entry) -> tuple[Entry, str]:
+    """The dataset's entry and the name of the scenario that reads it."""
+    name = _name(values, "data")
+    if name is None:
+        raise ConfigError(f"no dataset is named for {model.name}", fix="add --dataset NAME, see: sslrec list datasets")
+    own = model.name.partition("/")[0] if "/" in model.name else None
+    entry = registry().find("dataset", name, scenario=own)
+    given = _name(values, "scenario")
+    scenario = own or given or (entry.name.partition("/")[0] if "/" in entry.name else None)
+    if scenario is None:
+        known = " or ".join(e.name for e in registry().entries("scenario"))
+        raise ConfigError(
+            f"{model.name} works in any scenario, and {name} belongs to none",
+            fix=f"--set scenario.name={known}",
+        )
+    return entry, scenario
+
+
+def _preset(model: Entry, dataset: Entry, name: str | None) -> Iterable[Layer]:
+    found = registry().preset(model, dataset.name, name)
+    if found is None:
+        return []
+    origin, values = found
+    return [Layer(origin, values)]
