@@ -13,28 +13,36 @@ import signal
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pluggy
 import torch
 from torch import Tensor
 
 from sslrec_core import checkpoint
+from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, pick_device
 from sslrec_core.errors import CheckpointError, ConfigError
+from sslrec_core.evaluate import rank
 from sslrec_core.files import storage, write_text
+from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
-from sslrec_core.loop import Defaults, Loop
+from sslrec_core.loop import Defaults, Loop, StepListener
 from sslrec_core.model import Stage
+from sslrec_core.registry import registry
 from sslrec_core.settings import Resolved, RunConfig
 
 CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+Say: TypeAlias = Callable[[str], None]
+"""Told what takes time, such as "reading kg/demo"."""
 
 
 @dataclass
@@ -83,7 +91,10 @@ class Run:
     stage: Stage
     epoch: int = 0
 
-    def __init__(self, config: RunConfig, directory: Path, data_root: Path | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, directory: Path, data_root: Path | None = None, say: Say = lambda text: None
+    ) -> None:
+        self.say = say
         self.device = pick_device(config.run.device)
         self.config = config.model_copy(update={"run": config.run.model_copy(update={"device": str(self.device)})})
         self.directory = directory
@@ -105,6 +116,7 @@ class Run:
         *,
         runs: Path = Path("runs"),
         data_root: Path | None = None,
+        say: Say = lambda text: None,
     ) -> Run:
         """A new run in a new directory: ``directory``, or one named after model, dataset and time under ``runs``.
 
@@ -119,11 +131,11 @@ class Run:
             with storage(directory, "making the run directory"):
                 if directory.exists():
                     raise FileExistsError(directory)
-        run = cls(config, directory or runs / _new_name(config), data_root)
+        run = cls(config, directory or runs / _new_name(config), data_root, say)
         with storage(run.directory, "making the run directory"):
             run.directory.mkdir(parents=True)
         write_text(run.directory / CONFIG, run.config.to_toml(origins))
-        environment = describe(run.config, run.device, data_root)
+        environment = describe(run.config, run.device, data_root) | {"data": run.facts}
         write_text(run.directory / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
         return run
 
@@ -172,14 +184,15 @@ class Run:
         return cls(RunConfig.model_validate(values), directory, root)
 
     def _build(self) -> None:
-        from sslrec_core.data import load_data
-        from sslrec_core.graph import use_backend
-
         config = self.config
-        use_backend(config.run.graph.build(), self.device)
+        backend = registry().find("backend", config.run.graph)
+        use_backend(backend.load()(), self.device)
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
         torch.manual_seed(config.run.seed)
-        self.data = load_data(config.data, config.scenario, self.data_root).to(self.device)
+        scenario: Scenario = config.scenario.build()
+        prepared = load_prepared(config.data.build(), scenario, name=config.data.name, root=self.data_root, say=self.say)
+        self.facts: dict[str, Any] = prepared.meta
+        self.data = scenario.data(prepared).to(self.device)
         self.model = config.model.build(self.data).to(self.device)
         self.evaluator = config.eval.build()
         if config.train.compile:
@@ -192,15 +205,19 @@ class Run:
             manager.register(listener)
         manager.check_pending()
         self.hook = manager.hook
-        # Resolved once: a step must not pay for asking who listens.
-        if self.hook.sslrec_step.get_hookimpls():
-            self.loop.on_step.append(lambda losses: self.hook.sslrec_step(run=self, losses=losses))
+        # Resolved once to a plain list: a step must not pay for asking who listens.
+        self.loop.on_step += [self._listener(impl) for impl in reversed(self.hook.sslrec_step.get_hookimpls())]
         known = self.evaluator.names()
+        # Before the first epoch, not after it: a metric that is not measured cannot judge.
         if config.train.judge not in known:
             raise ConfigError(
                 f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
                 fix="--set train.judge=… or --set eval.at=[…]",
             )  # fmt: skip
+
+    def _listener(self, impl: pluggy.HookImpl) -> StepListener:
+        wanted = impl.argnames  # a listener takes only what it needs, of run and losses
+        return lambda losses: impl.function(*(losses if name == "losses" else self for name in wanted))
 
     # ---- the training ---------------------------------------------------------------------------
 
@@ -307,6 +324,26 @@ class Run:
         with storage(path, "recording"), path.open("a", encoding="utf-8") as handle:
             handle.write(line)
             self.progress.events = handle.tell()
+
+    def recommend(self, users: Sequence[str], k: int) -> dict[str, list[tuple[Any, float]]]:
+        """The ``k`` best items for each of ``users``, by raw id, with their scores.
+
+        Items of the training and validation part are left out; a list is shorter where too few items remain.
+
+        Raises:
+            DataError: no such user in the data.
+        """
+        indices = torch.tensor([self.data.users.index(user) for user in users], device=self.device)
+        self.model.eval()
+        lists: list[list[tuple[Any, float]]] = []
+        with torch.no_grad():
+            scorer = self.model.scorer()
+            for queries in self.data.queries("test", 1024, users=indices):
+                items, scores = rank(scorer, queries, k)
+                for row, values in zip(items.cpu(), scores.tolist(), strict=True):
+                    kept = row[row >= 0]
+                    lists.append(list(zip(self.data.items.raw(kept.numpy()).tolist(), values[: len(kept)], strict=True)))
+        return dict(zip(users, lists, strict=True))
 
     # ---- checkpoints ----------------------------------------------------------------------------
 

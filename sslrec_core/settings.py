@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Config, Layer, explain, merge, parse_assignment, read_config, to_toml
@@ -76,11 +76,9 @@ class RunSection(Config):
     """Start of the one generator that all randomness comes from."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the first CUDA device, else the CPU."""
-    graph: Annotated[Choice, Of("backend")] = Field(default_factory=lambda: Choice.of("torch"))
-    """Graph backend."""
-    callbacks: tuple[Annotated[Choice, Of("callback")], ...] = Field(
-        default_factory=lambda: (Choice.of("progress"),)
-    )
+    graph: str = "torch"
+    """Graph backend, see ``sslrec list backends``."""
+    callbacks: tuple[Annotated[Choice, Of("callback")], ...] = (Choice.of("progress"),)
     """What listens to the run; nothing that is not named here does."""
     checkpoint_seconds: NonNegativeFloat = 20.0
     """Least time between two checkpoints; they are written at the end of an epoch.  Resuming from any is exact."""
@@ -101,7 +99,7 @@ class RunConfig(Config):
     """Epochs, batches, selection."""
     optim: OptimConfig = OptimConfig()
     """Optimiser."""
-    eval: Annotated[Choice, Of("evaluator")] = Field(default_factory=lambda: Choice.of("full-ranking"))
+    eval: Annotated[Choice, Of("evaluator")] = Choice.of("full-ranking")
     """How ranked lists are judged."""
     run: RunSection = RunSection()
     """Seed, device, backend, callbacks."""
@@ -170,9 +168,9 @@ def resolve(
     ]
     values, origins = merge(layers)
     try:
-        return Resolved(RunConfig.model_validate(values), origins)
+        return Resolved(RunConfig.model_validate(values, context={"scenario": scenario}), origins)
     except pydantic.ValidationError as error:
-        raise explain(error, model_entry.name, origins, RunConfig) from error
+        raise explain(error, model_entry.name, origins) from error
 
 
 def _named(model: str | None, dataset: str | None, options: Mapping[str, Any]) -> dict[str, Any]:

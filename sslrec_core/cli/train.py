@@ -51,11 +51,15 @@ def command(
 
     from sslrec_core.run import Interrupted, Run, read_result
 
+    def say(text: str) -> None:
+        if not (quiet or as_json):
+            print(text, file=sys.stderr)
+
     if resolved is None:
         assert resume is not None
         run = Run.resume(resume, data_root=data_dir)
     else:
-        run = Run.create(resolved, output, data_root=data_dir)
+        run = Run.create(resolved, output, data_root=data_dir, say=say)
     if not (quiet or as_json):
         _announce(run)
     try:
@@ -75,7 +79,7 @@ def _announce(run: Any) -> None:
     """Three lines before the training: the model, the data, where the run lives."""
     config, data, model = run.config, run.data, run.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    counts = data.interactions.counts()
+    counts = {part: rows.nnz for part, rows in data.interactions.parts.items()}
     label = f"  [{config.label}]" if config.label else ""
     lines = (
         f"model  {config.model.name}  {parameters:,} parameters  on {run.device}{label}",
