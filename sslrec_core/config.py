@@ -1,0 +1,344 @@
+"""Typed, frozen, closed configurations; the layers they come from; TOML in and out."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from enum import Enum
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from sslrec_core.errors import ConfigError, SslrecError, closest
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""A probability that may be 0 and is below 1, such as a dropout."""
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A part of a whole: above 0, up to 1."""
+NonNegative = Annotated[float, Field(ge=0)]
+"""A number that is 0 or more, such as the weight of a loss."""
+
+NONE = "none"
+"""How None is written in TOML and on the command line, which have no word for it."""
+
+
+class Config(BaseModel):
+    """A set of typed options: frozen, closed to unknown keys, each field with a docstring under it.
+
+    The word ``"none"`` is read as None wherever None is allowed.
+
+    Stability: stable for callers and implementers from API 1.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(values, Mapping):
+            optional = _optional_fields(cls)
+            values = {key: None if key in optional and _is_none(value) else value for key, value in values.items()}
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise _with_suggestions(error, cls) from None
+
+
+class Configured:
+    """Something with a config: a subclass says which options it has in its own ``Config``.
+
+    Classes are abstract or final: subclass an abstract one, never a final one.
+
+    Stability: stable for callers and implementers from API 1.
+    """
+
+    class Config(Config):
+        """No options."""
+
+    config: Config
+
+    revision: ClassVar[int] = 1
+    """Raised by the author when the same config would give different numbers."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+
+# ---- layers ------------------------------------------------------------------------------------------------------
+
+
+class Layer(NamedTuple):
+    """Values from one place, and the name of that place."""
+
+    origin: str
+    values: dict[str, Any]
+
+
+def merge(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Lay each layer over those before it: tables merge, everything else is replaced.
+
+    A table that names a component (``{"name": …}``, or the bare name as a string) starts afresh when a later layer
+    gives another name, because the parameters of the one mean nothing to the other.
+
+    Returns:
+        The merged values, and for each leaf (``"model.layers"``) the origin of its value.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, given in layers:
+        values = _lay(values, given, "", origin, origins)
+    return values, origins
+
+
+def _lay(below: Any, above: Any, path: str, origin: str, origins: dict[str, str]) -> Any:
+    plain = isinstance(below, str) and isinstance(above, str)
+    if plain or _is_none(above) or not (_tabular(below) and _tabular(above)):
+        return _replace(above, path, origin, origins)
+    old = {"name": below} if isinstance(below, str) else below
+    new = {"name": above} if isinstance(above, str) else above
+    if "name" in old and "name" in new and old["name"] != new["name"]:
+        return _replace(above, path, origin, origins)
+    if isinstance(below, str) and path in origins:
+        origins[f"{path}.name"] = origins.pop(path)
+    merged = dict(old)
+    for key, value in new.items():
+        merged[key] = _lay(old.get(key), value, f"{path}.{key}" if path else key, origin, origins)
+    return merged
+
+
+def _replace(value: Any, path: str, origin: str, origins: dict[str, str]) -> Any:
+    for known in [known for known in origins if known == path or known.startswith(f"{path}.")]:
+        del origins[known]
+    origins.update((leaf, origin) for leaf in _leaves(value, path))
+    return value
+
+
+def _leaves(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path
+
+
+def _tabular(value: Any) -> bool:
+    return isinstance(value, (str, Mapping))
+
+
+def _is_none(value: Any) -> bool:
+    return bool(value == NONE or value == {"name": NONE})
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """Read ``a.b=1`` into ``{"a": {"b": 1}}``; the value is a TOML literal, a bare word is a string.
+
+    Raises:
+        ConfigError: there is no ``=``, the key is not dotted words, or the value starts like TOML and is not.
+    """
+    key, equals, literal = (part.strip() for part in text.partition("="))
+    words = key.split(".")
+    if not equals or not literal or not all(re.fullmatch(r"[A-Za-z0-9_-]+", word) for word in words):
+        raise ConfigError(f"cannot read the assignment '{text}'", fix="write KEY=VALUE, such as model.layers=2")
+    value: Any = _literal(literal, text)
+    for word in reversed(words):
+        value = {word: value}
+    return dict(value)
+
+
+def _literal(literal: str, text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {literal}")
+        if set(table) == {"value"}:
+            return table["value"]
+        reason = "there is more than one value"
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error).partition(" (at line")[0]
+    if literal[0] in "[{\"'" or "\n" in literal:
+        raise ConfigError(
+            f"cannot read the value in '{text}'", reason, fix="""quote each string in it, such as 'eval.at=["a", "b"]'"""
+        )
+    return literal
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file: TOML, or YAML with the numbers of YAML 1.2 (``1e-3`` is a number).
+
+    Raises:
+        ConfigError: the file is missing, has another ending, or does not parse; with its line.
+    """
+    path = Path(path)
+    if path.suffix not in {".toml", ".yaml", ".yml"}:
+        raise ConfigError(f"cannot tell the format of {path}", fix="name it .toml, .yaml or .yml")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"cannot read the configuration file {path}", reason, fix="check the path after -c") from error
+    if path.suffix == ".toml":
+        return parse_toml(text, str(path))
+    from sslrec_core.yaml12 import parse_yaml
+
+    return parse_yaml(text, str(path))
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Read TOML that came from ``source``, which an error names with the line.
+
+    Raises:
+        ConfigError: it does not parse.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, _, where = str(error).partition(" (at ")
+        raise ConfigError(f"{source} is not TOML", f"{where.rstrip(')') or 'end of file'}: {what}") from error
+
+
+# ---- writing -----------------------------------------------------------------------------------------------------
+
+
+def to_toml(values: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:
+    """Write nested tables as TOML; ``comments`` maps dotted keys to a remark at the end of their line.
+
+    None is written as the word ``"none"``, which :class:`Config` reads back.
+    """
+    blocks = ["\n".join(_aligned(rows)) for rows in _tables(values, (), comments or {})]
+    return "\n\n".join(blocks) + "\n" if blocks else ""
+
+
+def _tables(table: Mapping[str, Any], path: tuple[str, ...], comments: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    rows = [
+        (f"{_key(key)} = {_value(value)}", comments.get(".".join((*path, key)), ""))
+        for key, value in table.items()
+        if key not in inner
+    ]
+    if path and (rows or not inner):
+        rows.insert(0, (f"[{'.'.join(map(_key, path))}]", ""))
+    if rows:
+        yield rows
+    for key, value in inner.items():
+        yield from _tables(value, (*path, key), comments)
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    width = max((len(text) for text, comment in rows if comment), default=0)
+    for text, comment in rows:
+        yield f"{text:<{min(width, 60)}}  # {comment}" if comment else text
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return f'"{NONE}"'
+    if isinstance(value, Enum):
+        return _value(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (str, Path)):
+        return _string(str(value))
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        members = sorted(value) if isinstance(value, (set, frozenset)) else value
+        return "[" + ", ".join(map(_value, members)) + "]"
+    raise TypeError(f"a {type(value).__name__} cannot be written as TOML")
+
+
+# ---- explaining --------------------------------------------------------------------------------------------------
+
+
+def explain(error: ValidationError, what: str, origins: Mapping[str, str] | None = None) -> ConfigError:
+    """Say what is wrong with ``what``, one line for each key, with the layer each bad value came from."""
+    facts: list[str] = []
+    fix = None
+    for detail in error.errors():
+        path = _path(detail["loc"])
+        origin = _origin(detail["loc"], origins or {})
+        cause = detail.get("ctx", {}).get("error")
+        message = detail["msg"]
+        if isinstance(cause, SslrecError):
+            message, fix = cause.problem, fix or cause.fix
+        elif isinstance(cause, Exception):
+            message = str(cause)
+        elif detail["type"] not in {"unknown_key", "missing"}:
+            message = f"{message}, got {detail['input']!r}"
+        facts.append(f"{path + ': ' if path else ''}{message}{f' (from {origin})' if origin else ''}")
+        if isinstance(cause, SslrecError):
+            facts.extend(f"  {fact}" for fact in cause.facts)
+    return ConfigError(f"{what} cannot be configured like this", *facts, fix=fix)
+
+
+def _path(location: Sequence[str | int]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _origin(location: Sequence[str | int], origins: Mapping[str, str]) -> str:
+    words = [str(part) for part in location]
+    for length in range(len(words), 0, -1):
+        path = ".".join(words[:length])
+        if origin := origins.get(path) or origins.get(f"{path}.name"):
+            return origin
+    return ""
+
+
+def fields(schema: type[BaseModel]) -> Iterator[str]:
+    """Every key of ``schema``, those of configs inside it dotted: ``contrast``, ``contrast.temperature``."""
+    for name, field in schema.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{inner}" for inner in fields(field.annotation))
+
+
+def _with_suggestions(error: ValidationError, schema: type[BaseModel]) -> ValidationError:
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("unknown_key", _unknown(str(detail["loc"][0]), schema))  # type: ignore[type-var]
+            if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1
+            else PydanticCustomError(detail["type"], detail["msg"], detail.get("ctx")),  # type: ignore[arg-type]
+            loc=detail["loc"],
+            input=detail["input"],
+        )
+        for detail in error.errors()
+    ]
+    return ValidationError.from_exception_data(error.title, details)
+
+
+def _unknown(key: str, schema: type[BaseModel]) -> str:
+    known = list(fields(schema))
+    by_leaf = [path for path in known if "." in path and path.rpartition(".")[2] in closest(key, [path.rpartition(".")[2]])]
+    similar = list(dict.fromkeys([*closest(key, known), *by_leaf]))
+    if similar:
+        return f"no such key, closest: {', '.join(similar[:3])}"
+    return f"no such key, it has: {', '.join(schema.model_fields) or 'none'}"
+
+
+@functools.cache
+def _optional_fields(schema: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in schema.model_fields.items() if NoneType in get_args(field.annotation))
