@@ -1,0 +1,152 @@
+"""Carry out the runs behind a page of results, and write the page.
+
+Usage: python tools/record.py docs/results/lastfm-lightgcnpp.toml [--jobs 2] [--page-only]
+
+The specification names a dataset, models, protocols and seeds, and the published figures to set beside ours.  Runs that
+are complete are not repeated, runs that were cut off are resumed.  What each run leaves behind (configuration,
+environment, learning curve, result) is copied next to the page, weights are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KEPT = ("config.toml", "environment.json", "metrics.jsonl", "result.json")
+WORK = Path("runs/record")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a page."""
+
+    page: str
+    model: str
+    dataset: str
+    protocol: str
+    seed: int
+    assignments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.protocol}-{self.seed}".replace("/", "-")
+
+    @property
+    def directory(self) -> Path:
+        return WORK / self.page / self.name
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command that repeats the run."""
+        sets = [part for text in self.assignments for part in ("--set", text)]
+        return ["train", self.model, "--dataset", self.dataset, "--protocol", self.protocol, "--seed", str(self.seed), *sets]
+
+
+def jobs(page: str, spec: dict[str, Any]) -> list[Job]:
+    """Every run that the specification asks for."""
+    return [
+        Job(page, model["name"], spec["dataset"], protocol, seed, tuple(spec.get("set", ())) + tuple(model.get("set", ())))
+        for model in spec["models"]
+        for protocol in spec["protocols"]
+        for seed in (model.get("seeds") or spec["seeds"])
+    ]
+
+
+def carry_out(job: Job, threads: int, keep: Path) -> None:
+    """Run, resume or skip ``job``, then copy its record to ``keep``."""
+    target = keep / job.name
+    if (target / "result.json").exists():
+        return
+    command = [sys.executable, "-m", "sslrec_core.cli"]
+    if job.directory.exists():
+        command += ["train", "--resume", str(job.directory), "--quiet"]
+    else:
+        job.directory.parent.mkdir(parents=True, exist_ok=True)
+        command += [*job.arguments, "-o", str(job.directory), "--quiet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    print(f"begin {job.name}", flush=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"FAILED {job.name}\n{done.stderr}", flush=True)
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copy(job.directory / name, target / name)
+    metrics = json.loads((target / "result.json").read_text())["metrics"]
+    print(f"end   {job.name}  " + "  ".join(f"{k} {v:.4f}" for k, v in list(metrics.items())[:4]), flush=True)
+
+
+def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
+    """The page: a table for each protocol, the published figures, the command of each row."""
+    lines = [f"# {spec['title']}", "", spec["text"].strip(), ""]
+    names = spec["metrics"]
+    for protocol in spec["protocols"]:
+        lines += [f"## Protocol: {protocol}" + (" (selected on test)" if protocol == "published" else ""), ""]
+        lines += ["| model | seeds | " + " | ".join(names) + " | best epoch | training s |", "|---|---|" + "---:|" * (len(names) + 2)]
+        for model in spec["models"]:
+            rows = [
+                json.loads((keep / job.name / "result.json").read_text())
+                for job in wanted
+                if job.model == model["name"] and job.protocol == protocol and (keep / job.name / "result.json").exists()
+            ]
+            if rows:
+                cells = [_spread([row["metrics"][name] for row in rows]) for name in names]
+                epochs = ", ".join(str(row["best_epoch"]) for row in rows)
+                seconds = statistics.mean(row["seconds"] for row in rows)
+                lines.append(f"| {model['name']} | {len(rows)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
+        published = [row for row in spec.get("published", ()) if row.get("protocol", "published") == protocol]
+        for row in published:
+            cells = [f"{row[name]:.4f}" if name in row else "" for name in names]
+            lines.append(f"| *{row['model']}, {row['source']}* | | {' | '.join(cells)} | | |")
+        lines.append("")
+    lines += ["## Commands", "", "One line a row; the seed varies.", "", "```"]
+    seen = set()
+    for job in wanted:
+        if (job.model, job.protocol) not in seen:
+            seen.add((job.model, job.protocol))
+            lines.append("sslrec " + " ".join(_quoted(part) for part in job.arguments))
+    lines += ["```", ""]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if any(sign in text for sign in "[]{}\" ") else text
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1 or max(values) - min(values) < 5e-7:
+        return f"{values[0]:.4f}"
+    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+
+
+def main() -> None:
+    """Read the specification, run what is missing, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("specification", type=Path)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once; each gets its share of the cores")
+    parser.add_argument("--only", default="", help="only runs whose name contains this")
+    parser.add_argument("--page-only", action="store_true", help="write the page from the records that are there")
+    given = parser.parse_args()
+    spec = tomllib.loads(given.specification.read_text())
+    name = given.specification.stem
+    keep = given.specification.with_suffix("")
+    wanted = jobs(name, spec)
+    if not given.page_only:
+        threads = max(1, (os.cpu_count() or 1) // given.jobs)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(lambda job: carry_out(job, threads, keep), [job for job in wanted if given.only in job.name]))
+    given.specification.with_suffix(".md").write_text(page(spec, wanted, keep))
+
+
+if __name__ == "__main__":
+    main()
