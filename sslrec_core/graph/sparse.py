@@ -1,0 +1,287 @@
+"""The graph that models hold: weighted edges over a shared structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sslrec_core.graph.functions import row_sum, spmm
+from sslrec_core.graph.structure import Structure
+
+How = Literal["sym", "row"]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseGraph:
+    """Weighted edges, sorted by target; ``graph @ x`` sums over each target's sources.
+
+    Make one with :meth:`of`, :meth:`undirected` or :meth:`bipartite`.  Graphs are values: every method returns another
+    graph, which shares the structure wherever it can.  Edge weights must not be negative where they are normalised.
+
+    Stability: stable for callers from API 1.
+    """
+
+    structure: Structure
+    weight: Tensor
+    """``[edges]``"""
+    base: Tensor | None = None
+    """Weights before normalisation, ``[edges]``; None when every edge counts one."""
+    how: How | None = None
+    """The normalisation that made ``weight`` out of ``base``."""
+    symmetric: bool = False
+    """Whether the graph is known to equal its transpose, in structure and in weights."""
+    alive: Tensor | None = None
+    """Edges that were not dropped, ``[edges]``, where dropped edges keep their place; else None."""
+
+    @classmethod
+    def of(
+        cls,
+        target: Tensor,
+        source: Tensor,
+        weight: Tensor | None = None,
+        *,
+        shape: tuple[int, int],
+    ) -> SparseGraph:
+        """A directed graph of the given edges, in any order; repeated edges stay separate edges.
+
+        Args:
+            target: rows, ``[edges]``.
+            source: columns, ``[edges]``.
+            weight: ``[edges]``; all ones if None.
+            shape: number of targets and of sources.
+        """
+        return cls._weighted(Structure.of(target, source, shape), weight)
+
+    @classmethod
+    def undirected(
+        cls, one: Tensor, other: Tensor, n_nodes: int, weight: Tensor | None = None
+    ) -> SparseGraph:
+        """A symmetric graph that has every given edge in both directions; ``edge_of`` maps both to the given one."""
+        return cls._weighted(
+            Structure.of(one, other, (n_nodes, n_nodes), undirected=True),
+            weight,
+            symmetric=True,
+        )
+
+    @classmethod
+    def bipartite(
+        cls,
+        users: Tensor,
+        items: Tensor,
+        n_users: int,
+        n_items: int,
+        weight: Tensor | None = None,
+    ) -> SparseGraph:
+        """The symmetric graph over users (nodes 0 to ``n_users - 1``) and items (the nodes after them).
+
+        ``edge_of`` maps each directed edge to its interaction, so that a mask over interactions drops both directions.
+        """
+        return cls.undirected(users, items + n_users, n_users + n_items, weight)
+
+    @classmethod
+    def _weighted(
+        cls, structure: Structure, weight: Tensor | None, symmetric: bool = False
+    ) -> SparseGraph:
+        if weight is None:
+            return cls(
+                structure,
+                torch.ones(structure.n_edges, device=structure.device),
+                symmetric=symmetric,
+            )
+        weight = weight.index_select(0, structure.edge_of)
+        return cls(structure, weight, base=weight, symmetric=symmetric)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of targets and of sources."""
+        return self.structure.shape
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges, those included that were dropped but keep their place."""
+        return self.structure.n_edges
+
+    @property
+    def target(self) -> Tensor:
+        """Target of each edge, ascending, ``[edges]``."""
+        return self.structure.target
+
+    @property
+    def source(self) -> Tensor:
+        """Source of each edge, ``[edges]``."""
+        return self.structure.source
+
+    @property
+    def edge_of(self) -> Tensor:
+        """Position of each edge in the lists the graph was made of (its interaction), ``[edges]``."""
+        return self.structure.edge_of
+
+    @property
+    def device(self) -> torch.device:
+        """Where the graph lives."""
+        return self.weight.device
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """Weighted sums over each target's sources, ``[sources, dim] -> [targets, dim]``; has gradients."""
+        return spmm(self, self.weight, x)
+
+    def align(self, values: Tensor) -> Tensor:
+        """Values per edge of the whole graph, for the edges of this view: ``[whole edges, ...] -> [edges, ...]``."""
+        position = self.structure.position
+        return values if position is None else values.index_select(0, position)
+
+    def reweighted(self, weight: Tensor, *, symmetric: bool = False) -> SparseGraph:
+        """The same edges with other weights; ``symmetric`` promises equal weights in both directions.
+
+        Dropped edges that keep their place stay dropped.
+        """
+        if weight.shape != (self.n_edges,):
+            raise ValueError(
+                f"{self.n_edges} edges need as many weights, not {tuple(weight.shape)}"
+            )
+        if self.alive is not None:
+            weight = weight.masked_fill(~self.alive, 0)
+        symmetric = symmetric and self.structure.mirror is not None
+        return replace(self, weight=weight, base=weight, how=None, symmetric=symmetric)
+
+    def scaled(self, factor: float) -> SparseGraph:
+        """The same graph with every weight multiplied by ``factor``."""
+        return replace(self, weight=self.weight * factor)
+
+    def normalised(self, how: How = "sym") -> SparseGraph:
+        """Weights divided by degrees, counted from the weights before any normalisation.
+
+        ``sym``: by the square roots of both ends' degrees (Kipf and Welling, 2017); ``row``: by the target's, so that
+        every row sums to one.  Nodes without edges stay without.  Normalising twice equals normalising once.
+        """
+        base = self.base
+        rows = self._degrees()
+        if how == "row":
+            weight = self._at_targets(_safe_power(rows, -1.0))
+        elif how == "sym":
+            columns = (
+                rows
+                if self.symmetric
+                else replace(self, weight=self.weight, how=None).transpose()._degrees()
+            )
+            left, right = _safe_power(rows, -0.5), _safe_power(columns, -0.5)
+            weight = self._at_targets(left) * right.index_select(
+                0, self.structure.columns
+            )
+        else:
+            raise ValueError(f"how must be 'sym' or 'row', not {how!r}")
+        if base is not None:
+            weight = weight * base
+        return replace(
+            self, weight=weight, how=how, symmetric=self.symmetric and how == "sym"
+        )
+
+    def renormalised(self) -> SparseGraph:
+        """The normalisation this graph came with, done again for the edges that are left."""
+        return self if self.how is None else self.normalised(self.how)
+
+    def keep(self, mask: Tensor, *, symmetric: bool = False) -> SparseGraph:
+        """The graph without the edges outside ``mask`` (``[edges]``); weights are as they were.
+
+        ``symmetric`` promises that the mask treats both directions of every edge alike.  On the CPU the structure is
+        compacted (no sorting), which makes each product cheaper; elsewhere dropped edges keep their place with weight
+        zero, so that shapes stay fixed and nothing waits for the device.
+        """
+        symmetric = symmetric and self.symmetric
+        if self.device.type == "cpu":
+            structure, index = self.structure.compacted(mask, both_ways=symmetric)
+            return replace(
+                self,
+                structure=structure,
+                weight=self.weight.index_select(0, index),
+                base=None if self.base is None else self.base.index_select(0, index),
+                symmetric=symmetric,
+                alive=None if self.alive is None else self.alive.index_select(0, index),
+            )
+        alive = mask if self.alive is None else mask & self.alive
+        base = torch.ones_like(self.weight) if self.base is None else self.base
+        return replace(
+            self,
+            weight=self.weight.masked_fill(~alive, 0),
+            base=base.masked_fill(~alive, 0),
+            symmetric=symmetric,
+            alive=alive,
+        )
+
+    def keep_interactions(self, mask: Tensor) -> SparseGraph:
+        """The graph without the edges whose given edge is outside ``mask``: an undirected drop.
+
+        Args:
+            mask: over the lists the graph was made of, ``[interactions]``.
+        """
+        return self.keep(mask.index_select(0, self.edge_of), symmetric=True)
+
+    def keep_nodes(self, mask: Tensor) -> SparseGraph:
+        """The graph without all edges of the nodes outside ``mask`` (``[nodes]``); nodes keep their numbers."""
+        if self.shape[0] != self.shape[1]:
+            raise ValueError(
+                f"nodes can be dropped from a square graph only, not from one of shape {self.shape}"
+            )
+        edges = mask.index_select(0, self.target) & mask.index_select(
+            0, self.structure.columns
+        )
+        return self.keep(edges, symmetric=True)
+
+    def transpose(self) -> SparseGraph:
+        """The graph with every edge turned round; a symmetric graph is its own."""
+        if self.symmetric:
+            return self
+        known: SparseGraph | None = self.__dict__.get("_transpose")
+        if known is None:
+            structure, order = self.structure.transposed
+            known = replace(
+                self,
+                structure=structure,
+                weight=self.weight.index_select(0, order),
+                base=None if self.base is None else self.base.index_select(0, order),
+                how="sym" if self.how == "sym" else None,
+                alive=None if self.alive is None else self.alive.index_select(0, order),
+            )
+            if not self.weight.requires_grad:
+                self.__dict__["_transpose"] = known
+        return known
+
+    def to(self, device: torch.device | str) -> SparseGraph:
+        """The same graph on ``device``."""
+        if self.device == torch.device(device):
+            return self
+        return replace(
+            self,
+            structure=self.structure.to(device),
+            weight=self.weight.to(device),
+            base=None if self.base is None else self.base.to(device),
+            alive=None if self.alive is None else self.alive.to(device),
+        )
+
+    def dense(self) -> Tensor:
+        """The matrix ``[targets, sources]``, repeated edges added up: for looking at small graphs."""
+        out = torch.zeros(self.shape, dtype=self.weight.dtype, device=self.device)
+        return out.index_put((self.target, self.source), self.weight, accumulate=True)
+
+    def _degrees(self) -> Tensor:
+        if self.base is None:
+            return self.structure.counts.to(self.weight.dtype)
+        return row_sum(self, self.base)
+
+    def _at_targets(self, values: Tensor) -> Tensor:
+        if values.requires_grad:
+            return values.index_select(0, self.target)
+        return torch.repeat_interleave(
+            values, self.structure.counts, output_size=self.n_edges
+        )
+
+
+def _safe_power(degree: Tensor, exponent: float) -> Tensor:
+    """``degree ** exponent``, and zero (with gradient zero) where the degree is zero."""
+    empty = degree == 0
+    safe = degree.masked_fill(empty, 1)
+    power = safe.rsqrt() if exponent == -0.5 else safe.reciprocal()
+    return power.masked_fill(empty, 0)

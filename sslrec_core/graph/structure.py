@@ -1,0 +1,200 @@
+"""Where the edges of a graph run: row pointers, sources, and the way to the transpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+_INT32_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """How a compacted structure was cut out of its parent."""
+
+    parent: Structure
+    mask: Tensor
+    """Which edges of the parent are left, ``[parent edges]``."""
+    index: Tensor
+    """Their positions in the parent, ``[edges]``."""
+    before: Tensor
+    """How many are left before each position of the parent, ``[parent edges + 1]``."""
+    both_ways: bool
+    """Whether the mask treats both directions of an undirected edge alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Edges in compressed rows: sorted by target, then by source.
+
+    Built once and shared by all graphs that differ in their weights only.  Everything that can be derived is derived
+    on first use and kept.  Indices are 32-bit wherever they fit.
+    """
+
+    pointers: Tensor
+    """Row ``t`` owns the edges ``pointers[t]`` to ``pointers[t + 1]``; ``[targets + 1]``."""
+    columns: Tensor
+    """Source of each edge in the index type of the kernels, ``[edges]``."""
+    shape: tuple[int, int]
+    """Number of targets and of sources."""
+    cut: _Cut | None = None
+    own_edge_of: Tensor | None = None
+    own_mirror: Tensor | None = None
+    own_position: Tensor | None = None
+
+    @staticmethod
+    def of(
+        target: Tensor,
+        source: Tensor,
+        shape: tuple[int, int],
+        *,
+        undirected: bool = False,
+    ) -> Structure:
+        """Sort edges given in any order; repeated edges stay separate edges.
+
+        Args:
+            target: ``[given]``
+            source: ``[given]``
+            shape: number of targets and of sources.
+            undirected: add every edge in the other direction too (the shape must be square).
+        """
+        given = target.numel()
+        if undirected:
+            target, source = torch.cat((target, source)), torch.cat((source, target))
+        small = max(target.numel(), *shape) <= _INT32_LIMIT
+        kind = torch.int32 if small else torch.int64
+        key, order = torch.sort(target.long() * shape[1] + source.long(), stable=True)
+        rows = torch.arange(shape[0] + 1, device=key.device) * shape[1]
+        pointers = torch.searchsorted(key, rows).to(kind)
+        columns = source.index_select(0, order).to(kind)
+        if not undirected:
+            return Structure(pointers, columns, shape, own_edge_of=order)
+        mirror = _inverse(order).index_select(0, (order + given) % max(2 * given, 1))
+        return Structure(
+            pointers,
+            columns,
+            shape,
+            own_edge_of=order % max(given, 1),
+            own_mirror=mirror,
+        )
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges."""
+        return self.columns.numel()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the indices live."""
+        return self.columns.device
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Edges of each row, ``[targets]``."""
+        return self.pointers.diff()
+
+    @cached_property
+    def target(self) -> Tensor:
+        """Target of each edge, 64-bit, ``[edges]``."""
+        rows = torch.arange(self.shape[0], device=self.device)
+        return torch.repeat_interleave(
+            rows, self.counts.long(), output_size=self.n_edges
+        )
+
+    @cached_property
+    def source(self) -> Tensor:
+        """Source of each edge, 64-bit, ``[edges]``."""
+        return self.columns.long()
+
+    @cached_property
+    def edge_of(self) -> Tensor:
+        """Position of each edge in the lists the graph was made of, ``[edges]``."""
+        if self.cut is not None:
+            return self.cut.parent.edge_of.index_select(0, self.cut.index)
+        return (
+            self.own_edge_of
+            if self.own_edge_of is not None
+            else torch.arange(self.n_edges, device=self.device)
+        )
+
+    @cached_property
+    def position(self) -> Tensor | None:
+        """Position of each edge in the whole structure this one was cut from; None where nothing was cut."""
+        if self.cut is None:
+            return self.own_position
+        whole = self.cut.parent.position
+        return (
+            self.cut.index if whole is None else whole.index_select(0, self.cut.index)
+        )
+
+    @cached_property
+    def mirror(self) -> Tensor | None:
+        """Position of each edge's other direction where every edge has one, ``[edges]``."""
+        if self.cut is None:
+            return self.own_mirror
+        whole = self.cut.parent.mirror
+        if whole is None or not self.cut.both_ways:
+            return None
+        return self.cut.before.index_select(
+            0, whole.index_select(0, self.cut.index)
+        ).long()
+
+    @cached_property
+    def transposed(self) -> tuple[Structure, Tensor]:
+        """The structure of the transpose, and the edge of this one behind each of its edges."""
+        if self.mirror is not None:
+            return self, self.mirror
+        if self.cut is not None:
+            whole, order = self.cut.parent.transposed
+            mask = self.cut.mask.index_select(0, order)
+            other, index = whole.compacted(mask)
+            order = self.cut.before.index_select(0, order.index_select(0, index)).long()
+        else:
+            key, order = torch.sort(self.columns, stable=True)
+            rows = torch.arange(self.shape[1] + 1, device=self.device, dtype=key.dtype)
+            pointers = torch.searchsorted(key, rows).to(self.pointers.dtype)
+            columns = self.target.index_select(0, order).to(self.columns.dtype)
+            other = Structure(pointers, columns, (self.shape[1], self.shape[0]))
+        other.__dict__["transposed"] = (self, _inverse(order))
+        return other, order
+
+    def compacted(
+        self, mask: Tensor, *, both_ways: bool = False
+    ) -> tuple[Structure, Tensor]:
+        """The structure of the edges in ``mask`` and their positions here, without sorting.
+
+        Waits for the device to count the edges.
+        """
+        index = mask.nonzero().squeeze(1)
+        before = torch.zeros(
+            self.n_edges + 1, dtype=self.pointers.dtype, device=self.device
+        )
+        torch.cumsum(mask, 0, dtype=before.dtype, out=before[1:])
+        cut = _Cut(self, mask, index, before, both_ways)
+        pointers, columns = (
+            before.index_select(0, self.pointers),
+            self.columns.index_select(0, index),
+        )
+        return Structure(pointers, columns, self.shape, cut=cut), index
+
+    def to(self, device: torch.device | str) -> Structure:
+        """The same structure on ``device``."""
+        if self.device == torch.device(device):
+            return self
+        return Structure(
+            self.pointers.to(device),
+            self.columns.to(device),
+            self.shape,
+            own_edge_of=self.edge_of.to(device),
+            own_mirror=None if self.mirror is None else self.mirror.to(device),
+            own_position=None if self.position is None else self.position.to(device),
+        )
+
+
+def _inverse(order: Tensor) -> Tensor:
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.arange(order.numel(), device=order.device)
+    return inverse
