@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from sslrec_core.config import Configured
 from sslrec_core.errors import DeviceError
 
 if TYPE_CHECKING:
     from sslrec_core.graph.sparse import SparseGraph
 
 
-class GraphBackend(Configured, ABC):
+class GraphBackend(ABC):
     """Kernels for graphs.  No gradients, no policy: both are the core's.
 
-    Every method is called without gradient recording, with all tensors on one of ``devices``.  ``graph.structure``
+    Built without arguments.  Every method is called without gradient recording, with all tensors on one of ``devices``.  ``graph.structure``
     gives the edges as compressed rows and is shared by graphs that differ in their weights only, so that it is the
     right key for a cache.
 
@@ -75,9 +74,19 @@ class GraphBackend(Configured, ABC):
 _current: GraphBackend | None = None
 
 
-def use_backend(backend: GraphBackend | None) -> None:
-    """Make ``backend`` the one that all graphs use from now on; None means the torch backend."""
+def use_backend(backend: GraphBackend | None, device: torch.device | None = None) -> None:
+    """Make ``backend`` the one that all graphs use from now on; None means the torch backend.
+
+    Args:
+        backend: an instance; the caller looks it up.
+        device: where the run will be, to refuse an impossible pair at once.
+
+    Raises:
+        DeviceError: the backend cannot run on ``device``; nothing has changed then.
+    """
     global _current
+    if backend is not None and device is not None:
+        _check(backend, device)
     _current = backend
 
 
@@ -88,7 +97,7 @@ def current_backend() -> GraphBackend:
         # Imported late: the torch backend is itself a backend, and so imports this module.
         from sslrec_core.graph.torch_backend import TorchBackend
 
-        _current = TorchBackend(TorchBackend.Config())
+        _current = TorchBackend()
     return _current
 
 
@@ -99,10 +108,14 @@ def backend_on(device: torch.device) -> GraphBackend:
         DeviceError: the backend cannot run there.
     """
     backend = current_backend()
+    _check(backend, device)
+    return backend
+
+
+def _check(backend: GraphBackend, device: torch.device) -> None:
     if device.type not in backend.devices:
         runs_on = " and ".join(sorted(backend.devices))
         raise DeviceError(
             f"backend {backend.name!r} runs on {runs_on}, this run is on {device}",
-            fix=f"choose the torch backend, or a device of type {runs_on}",
+            fix=f"choose run.graph=torch, or run.device={min(backend.devices)}",
         )
-    return backend
