@@ -1,0 +1,90 @@
+"""Toy worlds with a known best answer, for any scenario, and a scenario for models that belong to none.
+
+This module is itself a plugin: the contracts add it to the registry while they run, and it never appears in
+``sslrec list``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from sslrec_core.data import Data, Dataset, Prepared, Raw, Scenario
+from sslrec_core.hooks import Offer, hookimpl
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+class Checkerboard(Dataset):
+    """Users and items have a colour, and users like the items of theirs.
+
+    Users and items are numbered together: number ``n`` has colour ``n % colours``.  A user's first item is the one
+    with the same number: this diagonal is the test part.  The next item of the colour is the validation part, and
+    the ``known`` items after that are for training.  Whoever learns the colours ranks the held-out item first once
+    the known ones are hidden.
+
+    The table ``triples`` says the colour of each item.  Where ``known`` is 1 no two users share an item, so nothing
+    else does: there a model that reads the triples must do better than one to which they were given shuffled.
+    """
+
+    class Config(Dataset.Config):
+        size: PositiveInt = 32
+        """Number of users, and of items."""
+        colours: int = Field(default=2, ge=2)
+        """Number of groups; it divides ``size``."""
+        known: PositiveInt | None = None
+        """Training items of each user; none for all but the two that are held out."""
+        triples: Literal["true", "shuffled"] = "true"
+        """Whether an item's triples name its own colour or that of a random other item."""
+        test: Literal["true", "wrong"] = "true"
+        """Whether the test part is the diagonal, or poisoned with items of another colour."""
+
+    config: Config
+    files = ()
+    licence: ClassVar[str] = "Apache-2.0"
+    citation: ClassVar[str] = ""
+    homepage: ClassVar[str] = ""
+
+    def read(self, root: Path) -> Raw:
+        """The tables ``interactions`` (with ``time`` and ``part``) and ``triples``; ``root`` is not read."""
+        size, colours = self.config.size, self.config.colours
+        rows = size // colours
+        known = min(self.config.known or rows, rows - 2)
+        step, user = np.meshgrid(np.arange(2 + known), np.arange(rows * colours), indexing="ij")
+        item = (user // colours + step) % rows * colours + user % colours
+        part = np.select([step == 0, step == 1], [TEST, VALID], TRAIN)
+        if self.config.test == "wrong":
+            item = np.where(part == TEST, (item + 1) % (rows * colours), item)
+        interactions = {
+            "user": user.ravel(),
+            "item": item.ravel(),
+            "time": (step.max() - step).ravel(),
+            "part": part.ravel().astype(np.int8),
+        }
+        return Raw(tables={"interactions": interactions, "triples": self._triples(rows * colours)})
+
+    def _triples(self, size: int) -> dict[str, np.ndarray]:
+        """Each item's colour, by relation 0, as an entity numbered after the items."""
+        colour = size + np.arange(size) % self.config.colours
+        if self.config.triples == "shuffled":
+            colour = np.random.default_rng(0).permutation(colour)
+        return {"head": np.arange(size), "relation": np.zeros(size, np.int64), "tail": colour}
+
+
+class Plain(Scenario):
+    """Interactions as they are: the scenario in which models that belong to none are tested."""
+
+
+@hookimpl
+def sslrec_datasets() -> Offer:
+    """The toy worlds, for every scenario."""
+    return {"checkerboard": Checkerboard}
+
+
+@hookimpl
+def sslrec_scenarios() -> Offer:
+    """A scenario that is there where only the core is."""
+    return {"plain": Plain}

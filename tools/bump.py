@@ -1,0 +1,56 @@
+"""One version everywhere: every pyproject.toml, the plugins' range of the core, and the changelog.
+
+    python tools/bump.py 0.2.0
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("added", "changed", "deprecated", "removed", "fixed")
+
+
+def replace(path: Path, pattern: str, text: str, count: int | None = None) -> None:
+    """Substitute ``pattern`` in ``path``; ``count``, where given, is how often it must occur."""
+    new, found = re.subn(pattern, text, path.read_text(), flags=re.MULTILINE)
+    if count is not None and found != count:
+        raise SystemExit(f"{path.relative_to(ROOT)}: expected {count} of {pattern!r}, found {found}")
+    path.write_text(new)
+
+
+def fragments() -> str:
+    """The changes since the last version, by kind, from ``changelog.d``."""
+    parts = []
+    for kind in KINDS:
+        files = sorted((ROOT / "changelog.d").glob(f"*.{kind}.md"))
+        if files:
+            parts.append(f"### {kind.capitalize()}\n\n" + "\n".join(f"- {path.read_text().strip()}" for path in files))
+        for path in files:
+            path.unlink()
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("version", help="such as 0.2.0")
+    version = parser.parse_args().version
+    found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", version)
+    if not found:
+        parser.error(f"not a version of three numbers: {version}")
+    major, minor = int(found[1]), int(found[2])
+    plugins = sorted((ROOT / "plugins").glob("*/pyproject.toml"))
+    for path in (ROOT / "pyproject.toml", *plugins):
+        replace(path, r'^version = "[^"]+"', f'version = "{version}"', count=1)
+    for path in plugins:
+        replace(path, r"sslrec-core>=[\d.]+,<[\d.]+", f"sslrec-core>={major}.{minor},<{major}.{minor + 1}", count=1)
+    heading = f"## {version} ({datetime.date.today().isoformat()})"
+    replace(ROOT / "CHANGELOG.md", r"^<!-- next -->$", f"<!-- next -->\n\n{heading}\n\n{fragments()}", count=1)
+    print(f"version {version}; now: make test && git commit -am 'release: {version}' && git tag v{version}")
+
+
+if __name__ == "__main__":
+    main()
