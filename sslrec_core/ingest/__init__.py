@@ -1,0 +1,1 @@
+"""From files of any common form to prepared arrays: readers, ids, splits, the cache and downloads."""

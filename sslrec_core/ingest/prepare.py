@@ -1,0 +1,255 @@
+"""Raw interactions to prepared arrays: thresholds, duplicates, k-core, ids and split, each choice counted and stated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sslrec_core.data import PARTS, Array, Coded, Prepared, Raw, Scenario
+from sslrec_core.errors import DataError
+from sslrec_core.ingest import splits
+from sslrec_core.ingest.ids import compact, counts_of, factorise, integers_or_text, k_core, pair_order, subset
+from sslrec_core.vocabulary import Vocabulary
+
+IN_TRAIN, IN_VALID, IN_TEST = 1, 2, 4
+BITS = np.array([number.bit_count() for number in range(8)])
+
+
+@dataclass
+class Pairs:
+    """Distinct pairs sorted by user, then item."""
+
+    users: Array
+    items: Array
+    time: Array | None
+    """Of the earliest of repeated interactions."""
+    membership: Array | None
+    """Bits: in the files' training, validation, test part."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, places: Array) -> Pairs:
+        """The pairs at ``places``, or where a mask is true."""
+        time = None if self.time is None else self.time[places]
+        return Pairs(
+            self.users[places], self.items[places], time, None if self.membership is None else self.membership[places]
+        )
+
+
+def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
+    """Number, filter and split the table ``interactions`` of ``raw``.
+
+    In this order: rating threshold, duplicates (the earliest counts), k-core, split, validation part, ids.  With
+    ``raw.identity_ids`` and no filter, ids stay as they are and the vocabularies span the ranges; otherwise they are the sorted
+    ids of what was kept.
+
+    Returns:
+        Arrays ``users.*`` and ``items.*`` (vocabularies) and ``<part>.pointers``, ``<part>.columns`` (``int64``) for each part,
+        as :meth:`sslrec_core.data.Interactions.of` takes them; in ``meta``, ``notes`` and ``counts``.
+
+    Raises:
+        DataError: a column is missing or holds gaps, nothing is left, or the split asked for needs what the files lack.
+    """
+    notes = list(raw.notes)
+    table = checked(raw)
+    if config.min_rating is not None:
+        table = _rated(table, config.min_rating, notes)
+    user_ids, users = _numbered(table["user"], raw, "user")
+    item_ids, items = _numbered(table["item"], raw, "item")
+    time, part = table.get("time"), table.get("part")
+    del table
+    pairs = _distinct(users, items, _plain(time), _plain(part), len(user_ids), len(item_ids), notes)
+    del users, items, time, part
+    if config.k_core > 1:
+        pairs = _cored(pairs, config.k_core, len(user_ids), len(item_ids), notes)
+    pairs, parts = split(pairs, config, notes)
+    if not (parts == splits.TRAIN).any():
+        raise DataError("no interaction is left to train on", *notes, fix="loosen scenario.k_core or scenario.min_rating")
+
+    if not raw.identity_ids or config.k_core > 1 or config.min_rating is not None:
+        user_ids, pairs.users = _surviving(user_ids, pairs.users)
+        item_ids, pairs.items = _surviving(item_ids, pairs.items)
+    arrays = {f"users.{key}": value for key, value in user_ids.arrays().items()}
+    arrays |= {f"items.{key}": value for key, value in item_ids.arrays().items()}
+    for code, name in enumerate(PARTS):
+        mine = parts == code
+        arrays[f"{name}.pointers"] = np.concatenate(([0], counts_of(pairs.users[mine], len(user_ids)).cumsum()))
+        arrays[f"{name}.columns"] = pairs.items[mine].astype(np.int64)
+    return Prepared(arrays, {"counts": count(pairs, parts, len(user_ids), len(item_ids), notes), "notes": notes})
+
+
+def checked(raw: Raw) -> dict[str, Array | Coded]:
+    """The interaction table, with every column known to be there, whole and of one length."""
+    table = raw.tables.get("interactions")
+    if table is None:
+        raise DataError("the dataset has no interactions", f"its tables: {', '.join(raw.tables) or 'none'}")
+    for name in ("user", "item"):
+        if name not in table:
+            raise DataError(f"the interactions have no column '{name}'", f"columns: {', '.join(table)}")
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError("the columns of the interactions differ in length", f"{lengths}")
+    if not lengths["user"]:
+        raise DataError("the dataset has no interactions: its tables are empty")
+    for name in ("time", "rating"):
+        values = table.get(name)
+        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isnan(values).any():
+            row = int(np.isnan(values).argmax())
+            raise DataError(f"the {name} of interaction {row + 1:,} is missing (NaN)", fix="remove such rows or fill them in")
+    return dict(table)
+
+
+def split(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> tuple[Pairs, Array]:
+    """Part codes of ``pairs`` as ``config`` asks; pairs that belong to no part any more are gone."""
+    how = config.split
+    if how == "auto":
+        how = "own" if pairs.membership is not None else "ratio"
+    elif how != "own" and pairs.membership is not None:
+        notes.append(f"the files' own parts are ignored: split is {how}")
+    shares = _shares(config)
+    if how == "own":
+        parts = _own(pairs, config, notes)
+    elif how == "ratio":
+        parts = splits.ratio(pairs.users, shares, config.seed)
+        notes.append(f"split at random per user, seed {config.seed}: {_percent(shares)}")
+    elif pairs.time is None:
+        raise DataError(
+            f"the split '{how}' needs to know when, and the interactions have no time",
+            fix="name the column with --set data.time=COLUMN, or --set scenario.split=ratio",
+        )
+    elif how == "leave-one-out":
+        parts = splits.leave_one_out(pairs.users, pairs.time, config.holdout > 0)
+        notes.append("split: the last interaction of each user is test" + (", the one before valid" if config.holdout else ""))
+        return pairs, parts
+    else:
+        if len(config.ratios) == 2 and config.holdout:
+            shares = (shares[0] * (1 - config.holdout), shares[0] * config.holdout, shares[2])
+        notes.append(f"split at one moment for all: {_percent(shares)}")
+        return pairs, splits.by_time(pairs.time, shares)
+    if not (parts == splits.VALID).any() and config.holdout:
+        training = np.flatnonzero(parts == splits.TRAIN)
+        parts[training] = splits.hold_out(pairs.users[training], config.holdout, config.seed + 1)
+        held = int((parts == splits.VALID).sum())
+        notes.append(f"validation: {held:,} interactions, {config.holdout:.0%} of each user's, held out of training")
+    return pairs, parts
+
+
+def count(pairs: Pairs, parts: Array, n_users: int, n_items: int, notes: list[str]) -> dict[str, int]:
+    """Sizes of everything; what is odd about the test part is added to ``notes``."""
+    users = np.stack([counts_of(pairs.users[parts == code], n_users) for code in range(3)])
+    items = np.stack([counts_of(pairs.items[parts == code], n_items) for code in range(3)])
+    counts = {
+        "users": n_users,
+        "items": n_items,
+        "interactions": len(pairs),
+        **{name: int((parts == code).sum()) for code, name in enumerate(PARTS)},
+        "users with interactions": int((users.sum(0) > 0).sum()),
+        "items with interactions": int((items.sum(0) > 0).sum()),
+        "test users": int((users[2] > 0).sum()),
+        "test users without training items": int(((users[2] > 0) & (users[0] == 0)).sum()),
+        "test items unseen in training": int(((items[2] > 0) & (items[0] == 0)).sum()),
+    }
+    cold = [("test users without training items"), ("test items unseen in training")]
+    notes += [f"{counts[what]:,} {what} (kept)" for what in cold if counts[what]]
+    without = n_users - counts["users with interactions"]
+    if without:
+        notes.append(f"{without:,} users without any interaction (kept: ids are used as they are)")
+    return counts
+
+
+def _numbered(column: Array | Coded, raw: Raw, name: str) -> tuple[Vocabulary, Array]:
+    if not raw.identity_ids or isinstance(column, Coded):
+        vocabulary, (codes,) = factorise([column])
+        return vocabulary, codes
+    ids = integers_or_text(column)
+    if ids.dtype.kind not in "iu" or (len(ids) and ids.min() < 0):
+        raise DataError(f"{name} ids must be whole numbers from 0 on")
+    size = max(int(ids.max(initial=-1)) + 1, raw.sizes.get(name, 0))
+    return Vocabulary.identity(size), ids.astype(np.int32 if size < 2**31 else np.int64, copy=False)
+
+
+def _plain(column: Array | Coded | None) -> Array | None:
+    return column.labels.raw(column.codes) if isinstance(column, Coded) else column
+
+
+def _rated(table: dict[str, Array | Coded], least: float, notes: list[str]) -> dict[str, Array | Coded]:
+    rating = table.get("rating")
+    if not isinstance(rating, np.ndarray):
+        raise DataError(
+            "scenario.min_rating is set, but the interactions have no ratings",
+            f"columns: {', '.join(table)}",
+            fix="name the column with --set data.rating=COLUMN, or leave scenario.min_rating out",
+        )
+    keep = rating >= least
+    notes.append(f"{int((~keep).sum()):,} interactions rated below {least:g} dropped")
+    return {
+        name: Coded(column.codes[keep], column.labels) if isinstance(column, Coded) else column[keep]
+        for name, column in table.items()
+    }
+
+
+def _distinct(
+    users: Array, items: Array, time: Array | None, part: Array | None, n_users: int, n_items: int, notes: list[str]
+) -> Pairs:
+    order = pair_order(users, items, n_users, n_items)
+    users, items = users[order], items[order]
+    time = None if time is None else time[order]
+    membership = None if part is None else np.left_shift(1, part[order]).astype(np.uint8)
+    first = np.ones(len(users), bool)
+    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    if first.all():
+        return Pairs(users, items, time, membership)
+    starts = np.flatnonzero(first)
+    total = len(users)
+    time = None if time is None else np.minimum.reduceat(time, starts)
+    membership = None if membership is None else np.bitwise_or.reduceat(membership, starts)
+    distinct = len(starts) if membership is None else int(BITS[membership].sum())
+    if total > distinct:
+        notes.append(f"{total - distinct:,} repeated interactions dropped (the earliest of each counts)")
+    return Pairs(users[starts], items[starts], time, membership)
+
+
+def _cored(pairs: Pairs, k: int, n_users: int, n_items: int, notes: list[str]) -> Pairs:
+    kept = k_core(pairs.users, pairs.items, k, n_users, n_items)
+    notes.append(f"{k}-core: {len(kept):,} of {len(pairs):,} interactions kept")
+    return pairs if len(kept) == len(pairs) else pairs.take(kept)
+
+
+def _own(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> Array:
+    """Parts from membership bits; a pair in several parts goes to training before test before validation."""
+    bits = pairs.membership
+    if bits is None or not (bits & IN_TEST).any():
+        have = "no parts" if bits is None else "no test part"
+        raise DataError(f"the files bring {have}", fix="--set scenario.split=ratio (or leave-one-out, or time)")
+    valid = (bits & IN_VALID) > 0
+    if valid.any() and not (valid & ((bits & IN_TRAIN) == 0)).any():
+        n = int(valid.sum())
+        if config.holdout:
+            bits = np.where(valid, IN_VALID, bits)
+            notes.append(f"validation: the {n:,} training interactions that the files name for it, taken out of training")
+        else:
+            notes.append(f"the validation part repeats {n:,} training interactions; all stay in training (holdout 0)")
+    for other, name in ((IN_TEST, "test"), (IN_VALID, "validation")):
+        both = int((((bits & other) > 0) & ((bits & IN_TRAIN) > 0)).sum())
+        if both and not (name == "validation" and not config.holdout and both == int(valid.sum())):
+            notes.append(f"{both:,} {name} interactions are training interactions too (kept in training only)")
+    both = int(((bits & (IN_TRAIN | IN_VALID | IN_TEST)) == (IN_VALID | IN_TEST)).sum())
+    if both:
+        notes.append(f"{both:,} validation interactions are test interactions too (kept in test only)")
+    return np.select([(bits & IN_TRAIN) > 0, (bits & IN_TEST) > 0], [splits.TRAIN, splits.TEST], splits.VALID).astype(np.int8)
+
+
+def _surviving(vocabulary: Vocabulary, codes: Array) -> tuple[Vocabulary, Array]:
+    kept, table = compact(np.flatnonzero(counts_of(codes, len(vocabulary))), len(vocabulary))
+    return (vocabulary, codes) if len(kept) == len(vocabulary) else (subset(vocabulary, kept), table[codes])
+
+
+def _shares(config: Scenario.Config) -> tuple[float, float, float]:
+    ratios = config.ratios
+    return (ratios[0], ratios[1], ratios[2]) if len(ratios) == 3 else (ratios[0], 0.0, ratios[1])
+
+
+def _percent(shares: tuple[float, float, float]) -> str:
+    return ", ".join(f"{share:.0%} {name}" for share, name in zip(shares, PARTS, strict=True) if share)
