@@ -118,14 +118,15 @@ def _lay(below: Any, above: Any, path: str, origin: str, origins: dict[str, str]
 def _replace(value: Any, path: str, origin: str, origins: dict[str, str]) -> Any:
     for known in [known for known in origins if known == path or known.startswith(f"{path}.")]:
         del origins[known]
-    origins.update((leaf, origin) for leaf in _leaves(value, path))
+    origins.update((leaf, origin) for leaf in leaves(value, path))
     return value
 
 
-def _leaves(value: Any, path: str) -> Iterator[str]:
+def leaves(value: Any, path: str = "") -> Iterator[str]:
+    """The dotted keys of everything in nested tables that is not itself a table."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else key)
+            yield from leaves(inner, f"{path}.{key}" if path else key)
     else:
         yield path
 
@@ -221,7 +222,7 @@ def to_toml(values: Mapping[str, Any], comments: Mapping[str, str] | None = None
 def _tables(table: Mapping[str, Any], path: tuple[str, ...], comments: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
     inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     rows = [
-        (f"{_key(key)} = {_value(value)}", comments.get(".".join((*path, key)), ""))
+        (f"{_key(key)} = {toml_value(value)}", comments.get(".".join((*path, key)), ""))
         for key, value in table.items()
         if key not in inner
     ]
@@ -247,11 +248,16 @@ def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """One value as TOML; None is the word ``"none"``.
+
+    Raises:
+        TypeError: TOML has nothing for this type.
+    """
     if value is None:
         return f'"{NONE}"'
     if isinstance(value, Enum):
-        return _value(value.value)
+        return toml_value(value.value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
@@ -261,18 +267,26 @@ def _value(value: Any) -> str:
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {toml_value(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (list, tuple, set, frozenset)):
         members = sorted(value) if isinstance(value, (set, frozenset)) else value
-        return "[" + ", ".join(map(_value, members)) + "]"
+        return "[" + ", ".join(map(toml_value, members)) + "]"
     raise TypeError(f"a {type(value).__name__} cannot be written as TOML")
 
 
 # ---- explaining --------------------------------------------------------------------------------------------------
 
 
-def explain(error: ValidationError, what: str, origins: Mapping[str, str] | None = None) -> ConfigError:
-    """Say what is wrong with ``what``, one line for each key, with the layer each bad value came from."""
+def explain(
+    error: ValidationError,
+    what: str,
+    origins: Mapping[str, str] | None = None,
+    schema: type[BaseModel] | None = None,
+) -> ConfigError:
+    """Say what is wrong with ``what``, one line for each key, with the layer each bad value came from.
+
+    Where ``schema`` is given, an unknown key that it has in another place is pointed to that place.
+    """
     facts: list[str] = []
     fix = None
     for detail in error.errors():
@@ -284,12 +298,19 @@ def explain(error: ValidationError, what: str, origins: Mapping[str, str] | None
             message, fix = cause.problem, fix or cause.fix
         elif isinstance(cause, Exception):
             message = str(cause)
-        elif detail["type"] not in {"unknown_key", "missing"}:
+        elif detail["type"] == "unknown_key":
+            message += _elsewhere(str(detail["loc"][-1]), path, schema)
+        elif detail["type"] != "missing":
             message = f"{message}, got {detail['input']!r}"
         facts.append(f"{path + ': ' if path else ''}{message}{f' (from {origin})' if origin else ''}")
         if isinstance(cause, SslrecError):
             facts.extend(f"  {fact}" for fact in cause.facts)
     return ConfigError(f"{what} cannot be configured like this", *facts, fix=fix)
+
+
+def _elsewhere(key: str, path: str, schema: type[BaseModel] | None) -> str:
+    places = [place for place in (fields(schema) if schema else ()) if place.rpartition(".")[2] == key and place != path]
+    return f"; there is {', '.join(places)}" if places else ""
 
 
 def _path(location: Sequence[str | int]) -> str:
@@ -319,9 +340,9 @@ def fields(schema: type[BaseModel]) -> Iterator[str]:
 def _with_suggestions(error: ValidationError, schema: type[BaseModel]) -> ValidationError:
     details = [
         InitErrorDetails(
-            type=PydanticCustomError("unknown_key", _unknown(str(detail["loc"][0]), schema))  # type: ignore[type-var]
+            type=PydanticCustomError("unknown_key", _unknown(str(detail["loc"][0]), schema))
             if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1
-            else PydanticCustomError(detail["type"], detail["msg"], detail.get("ctx")),  # type: ignore[arg-type]
+            else PydanticCustomError(detail["type"], detail["msg"], detail.get("ctx")),
             loc=detail["loc"],
             input=detail["input"],
         )

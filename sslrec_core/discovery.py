@@ -93,7 +93,10 @@ def discover() -> list[Plugin]:
 
     ``SSLREC_PLUGINS=a,b`` leaves only these on, ``SSLREC_NO_PLUGINS=a`` all but these; the core's own is always on.
     """
-    found = sorted(entry_points(group=hooks.GROUP), key=lambda one: (_distribution(one) != BUILTIN, _distribution(one), one.name))
+    found = sorted(
+        entry_points(group=hooks.GROUP),
+        key=lambda point: (_distribution(point) != BUILTIN, _distribution(point), point.name),
+    )
     plugins: dict[str, Plugin] = {}
     for point in found:
         distribution = _distribution(point)
@@ -143,9 +146,22 @@ def load_file(path: Path) -> Plugin:
             fix="correct the file; --traceback shows all",
         ) from error
     plugin.seconds = perf_counter() - start
+    return _checked(plugin, module)
+
+
+def adopt_module(module: ModuleType) -> Plugin:
+    """A plugin from a module that is imported already.
+
+    Raises:
+        PluginError: it implements a hook that does not exist.
+    """
+    return _checked(Plugin(module.__name__, None, module.__name__), module)
+
+
+def _checked(plugin: Plugin, module: ModuleType) -> Plugin:
     _adopt(plugin, module)
     if plugin.problems:
-        raise PluginError(f"the plugin file {path} cannot be used", *plugin.problems)
+        raise PluginError(f"the plugin {plugin.name} cannot be used", *plugin.problems)
     return plugin
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from sslrec_core.discovery import BUILTIN, Plugin, discover, load_file, offers
+from sslrec_core.discovery import BUILTIN, Plugin, adopt_module, discover, load_file, offers
 from sslrec_core.errors import AmbiguousName, PluginError, UnknownName, closest
 from sslrec_core.presets import Preset, presets_in
-from sslrec_core.summary import summary_of
+from sslrec_core.summary import forget, summary_of
 
 BASES = {
     "scenario": "sslrec_core.data:Scenario",
@@ -112,7 +113,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._entries: dict[str, list[Entry]] = {}
-        self._files: list[Plugin] = []
+        self._added: list[Plugin] = []
 
     @cached_property
     def _installed(self) -> list[Plugin]:
@@ -121,7 +122,7 @@ class Registry:
     @property
     def plugins(self) -> dict[str, Plugin]:
         """Every plugin by name, those that are off or broken included, the core's own first."""
-        return {plugin.name: plugin for plugin in [*self._installed, *self._files]}
+        return {plugin.name: plugin for plugin in [*self._installed, *self._added]}
 
     def add_file(self, path: str | Path) -> Plugin:
         """Load a plugin from one file, for ``-p FILE``; it is known by the file's name.
@@ -129,10 +130,18 @@ class Registry:
         Raises:
             PluginError: the file is missing, cannot be imported, or implements a hook that does not exist.
         """
-        plugin = load_file(Path(path))
-        if plugin.name in self.plugins:
-            self._files = [known for known in self._files if known.name != plugin.name]
-        self._files.append(plugin)
+        return self._add(load_file(Path(path)))
+
+    def add_module(self, module: ModuleType) -> Plugin:
+        """Take an imported module as a plugin, known by the module's name; for tests and notebooks.
+
+        Raises:
+            PluginError: it implements a hook that does not exist.
+        """
+        return self._add(adopt_module(module))
+
+    def _add(self, plugin: Plugin) -> Plugin:
+        self._added = [known for known in self._added if known.name != plugin.name] + [plugin]
         self._entries.clear()
         return plugin
 
@@ -247,7 +256,8 @@ class Registry:
             facts.append(f"of another scenario: {', '.join(elsewhere)}")
         elif similar:
             facts.append(f"closest: {', '.join(similar)}")
-        facts += [f"'{word}' is {_a(k)}" for k in KINDS if k != kind for e in self.entries(k) if word in (e.name, e.short_name)]
+        others = [k for k in KINDS if k != kind and any(word in (e.name, e.short_name) for e in self.entries(k))]
+        facts += [f"'{word}' is {_a(other)}" for other in others]
         where = f" in scenario '{scenario}'" if scenario and elsewhere else ""
         return UnknownName(f"no {kind} is called '{name}'{where}", *facts, *self.notes(), fix=f"sslrec list {kind}s")
 
@@ -277,6 +287,7 @@ def reset() -> None:
     """Forget what was discovered, so that the next look-up discovers again; for tests."""
     global _current
     _current = None
+    forget()
 
 
 def _import(target: str) -> Any:

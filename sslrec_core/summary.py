@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def summary_of(target: str | type) -> str:
-    """First line of the docstring of ``"module:Class"`` or of a class; empty if there is none to be found."""
+    """First line of the docstring of ``"module:name"`` or of a class; empty if there is none to be found."""
     if isinstance(target, type):
         text = inspect.cleandoc(target.__doc__ or "")
     else:
@@ -26,10 +26,15 @@ def module_summary(module: str) -> str:
     return (ast.get_docstring(tree) or "").partition("\n")[0] if tree else ""
 
 
+def forget() -> None:
+    """Read sources again the next time."""
+    _tree.cache_clear()
+
+
 def _docstring(module: str, name: str, hops: int = 3) -> str:
     tree = _tree(module)
     for node in tree.body if tree else ():
-        if isinstance(node, ast.ClassDef) and node.name == name:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return ast.get_docstring(node) or ""
         if isinstance(node, ast.ImportFrom) and hops:
             for alias in node.names:
