@@ -53,9 +53,8 @@ class Bench:
         scenario, _, name = world.rpartition("/")
         known = {entry.name for entry in registry().entries("dataset")}
         section = {"scenario": {"name": scenario}} if scenario else {}
-        return cls(
-            resolve(model, world if world in known else name, assignments=[*QUIET, *assignments], options=section).config
-        )
+        dataset = world if world in known else name
+        return cls(resolve(model, dataset, assignments=[*QUIET, *assignments], options=section).config)
 
     def on(self, device: torch.device) -> Bench:
         """The same on another device."""

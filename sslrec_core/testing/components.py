@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sslrec_core.graph import SparseGraph
-from sslrec_core.model import Augmenter, Component, Encoder, Objective
+from sslrec_core.model import Component
 from sslrec_core.registry import registry
 from sslrec_core.testing.contract import Contract
 from sslrec_core.testing.guards import Placement, Waiting
@@ -42,7 +42,8 @@ class ComponentContract(Contract):
 
     def component_class(self) -> type[Any]:
         """The component's class."""
-        return registry().find(self.kind, self.component).load()
+        found: type[Any] = registry().find(self.kind, self.component).load()
+        return found
 
     def component_config(self) -> Any:
         """The component's config under ``options``."""
@@ -98,11 +99,6 @@ class ComponentContract(Contract):
             assert any(value.is_floating_point() for value in tensors(answer)), "an encoder answers vectors"
         floats = [value for value in tensors(answer) if value.is_floating_point()]
         assert all(value.isfinite().all() for value in floats), "the answer is not finite"
-
-    def test_derives_from_its_kind(self) -> None:
-        """The class is an encoder, an augmenter or an objective, as its name is offered."""
-        base = {"encoder": Encoder, "augmenter": Augmenter, "objective": Objective}[self.kind]
-        assert issubclass(self.component_class(), base)
 
     def test_gradients_reach_inputs_and_parameters(self) -> None:
         """What the answer is made of learns: inputs that ask for a gradient, and every parameter."""

@@ -12,8 +12,6 @@ from sslrec_core.testing.guards import GuardedLoop, Placement, Waiting, no_synch
 class DeviceChecks:
     """Checks that a model runs wherever its data is, without making the device wait."""
 
-    model: str
-
     def bench(self, *assignments: str) -> Bench:
         """The model in its toy world."""
         raise TypeError("this class is a part of ModelContract")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,7 +73,8 @@ class ModelContract(DeviceChecks, Contract):
 
     def component_class(self) -> type[Any]:
         """The model's class."""
-        return self.bench().config.model.entry.load()
+        found: type[Any] = self.bench().config.model.entry.load()
+        return found
 
     def component_config(self) -> Any:
         """The model's config under ``settings``."""
@@ -91,8 +93,8 @@ class ModelContract(DeviceChecks, Contract):
             scores(model, bench.queries())
             dead = reads.unread if dead is None else (dead - reads.read)
         assert not dead, (
-            f"options that nobody reads: {', '.join(sorted(dead or ()))}; remove them, use them, or add to `variants` the "
-            "settings under which they are read"
+            f"options that nobody reads: {', '.join(sorted(dead or ()))}; remove them, use them, or add to `variants` "
+            "the settings under which they are read"
         )
 
     def test_every_parameter_learns(self) -> None:
@@ -102,7 +104,7 @@ class ModelContract(DeviceChecks, Contract):
         before = {name: value.detach().clone() for name, value in model.named_parameters()}
         reached: set[str] = set()
         for name, parameter in model.named_parameters():
-            parameter.register_hook(lambda gradient, name=name: _note(reached, name, gradient))
+            parameter.register_hook(partial(_note, reached, name))  # type: ignore[no-untyped-call]
         bench.train(model, 2)
         unreached = before.keys() - reached
         assert not unreached, f"parameters without a gradient in any phase: {', '.join(sorted(unreached))}"
@@ -184,7 +186,7 @@ class ModelContract(DeviceChecks, Contract):
         hidden = int(queries.seen.counts.min())
         with judging(model):
             best, _ = rank(model.scorer(), queries, per_colour - hidden)
-        return (best % colours == queries.users[:, None] % colours).double().mean().item()
+        return float((best % colours == queries.users[:, None] % colours).double().mean())
 
     # ---- scoring --------------------------------------------------------------------------------
 
@@ -256,7 +258,7 @@ class ModelContract(DeviceChecks, Contract):
             "losses or metrics of a resumed training differ: something that training needs is not saved"
         )
         queries = bench.queries()
-        assert _equal(whole.model.state_dict(), resumed.model.state_dict()), "a resumed training ends with other weights"
+        assert _equal(whole.model.state_dict(), resumed.model.state_dict()), "resuming ends with other weights"
         assert torch.equal(scores(whole.model, queries), scores(resumed.model, queries)), (
             "a resumed training ends with other scores"
         )

@@ -56,7 +56,8 @@ def _watch(config: BaseModel, path: str, read: set[str]) -> Iterator[str]:
         for position, inner in enumerate(_configs(config.__dict__[name])):
             suffix = f".{position}." if isinstance(config.__dict__[name], (list, tuple)) else "."
             yield from _watch(inner, f"{inner_path}{suffix}", read)
-    watching = type(schema)(schema.__name__, (schema,), {"__getattribute__": note, "__module__": schema.__module__})
+    metaclass: Any = type(schema)
+    watching = metaclass(schema.__name__, (schema,), {"__getattribute__": note, "__module__": schema.__module__})
     object.__setattr__(config, "__class__", watching)
 
 

@@ -41,7 +41,8 @@ class ScenarioContract(Contract):
 
     def component_class(self) -> type[Any]:
         """The scenario's class."""
-        return registry().find("scenario", self.scenario).load()
+        found: type[Any] = registry().find("scenario", self.scenario).load()
+        return found
 
     def component_config(self) -> Any:
         """The scenario's config under ``options``."""
@@ -111,7 +112,7 @@ class ScenarioContract(Contract):
         full, kept = self.data(raw, holdout=0.0), self.data(raw, holdout=0.2)
         assert not _pairs(full, "valid"), "holdout = 0 holds something out"
         assert _pairs(kept, "valid"), "no validation part is held out"
-        assert _pairs(kept, "valid") | _pairs(kept, "train") == _pairs(full, "train"), "validation is not part of training"
+        assert _pairs(kept, "valid") | _pairs(kept, "train") == _pairs(full, "train"), "validation is not from training"
         assert _pairs(kept, "test") == _pairs(full, "test"), "holding out changes the test part"
 
     # ---- batches and queries --------------------------------------------------------------------
@@ -139,7 +140,7 @@ class ScenarioContract(Contract):
         assert len(users) == train.nnz and torch.equal(drawn.keys, train.keys), "an epoch is not each pair once"
         negatives = torch.cat([batch.negatives for batch in batches])
         assert negatives.shape == (train.nnz, 3), f"negatives have shape {tuple(negatives.shape)}"
-        assert not train.contains(users[:, None], negatives).any(), "a negative is an item that the user is known to like"
+        assert not train.contains(users[:, None], negatives).any(), "a negative is an item that the user likes"
 
     def test_training_never_sees_the_test_part(self) -> None:
         """With another test part the batches are the same."""
@@ -165,7 +166,8 @@ class ScenarioContract(Contract):
                 seen |= _raw_pairs(data, query.seen, query.users)
             asked = {user for user, _ in parts[split]}
             assert truth == parts[split], f"queries for {split} ask for something else"
-            assert seen == {(user, item) for user, item in hidden if user in asked}, f"queries for {split} hide otherwise"
+            known = {(user, item) for user, item in hidden if user in asked}
+            assert seen == known, f"queries for {split} hide something else"
 
     @pytest.mark.gpu
     def test_moves_to_a_device(self) -> None:
@@ -182,7 +184,7 @@ def _table(raw: Raw) -> dict[str, Any]:
 
 def _without_validation(raw: Raw) -> Raw:
     """The same tables with the validation part given to training."""
-    table = {name: np.asarray(column) for name, column in raw.tables["interactions"].items()}
+    table: dict[str, Any] = {name: np.asarray(column) for name, column in raw.tables["interactions"].items()}
     table["part"] = np.where(table["part"] == VALID, TRAIN, table["part"]).astype(table["part"].dtype)
     return Raw({**raw.tables, "interactions": table}, raw.notes, raw.identity_ids, raw.sizes)
 

@@ -1,8 +1,4 @@
-"""Toy worlds with a known best answer, for any scenario, and a scenario for models that belong to none.
-
-This module is itself a plugin: the contracts add it to the registry while they run, and it never appears in
-``sslrec list``.
-"""
+"""A toy world with a known best answer, for any scenario, and a scenario for models that belong to none."""
 
 from __future__ import annotations
 
@@ -10,10 +6,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field, PositiveInt
 
-from sslrec_core.data import Data, Dataset, Prepared, Raw, Scenario
-from sslrec_core.hooks import Offer, hookimpl
+from sslrec_core.data import Column, Dataset, Interactions, Prepared, Raw, Scenario
+from sslrec_core.graph import SparseGraph
+from sslrec_core.ingest.prepare import prepare_interactions
 
 TRAIN, VALID, TEST = 0, 1, 2
 
@@ -26,8 +24,9 @@ class Checkerboard(Dataset):
     the ``known`` items after that are for training.  Whoever learns the colours ranks the held-out item first once
     the known ones are hidden.
 
-    The table ``triples`` says the colour of each item.  Where ``known`` is 1 no two users share an item, so nothing
-    else does: there a model that reads the triples must do better than one to which they were given shuffled.
+    The table ``triples`` says the colour of each item, and ``trust`` joins each user to the next two of the colour.
+    Where ``known`` is 1 no two users share an item, so nothing else tells: there a model that reads the triples must
+    do better than one to which they were given shuffled.
     """
 
     class Config(Dataset.Config):
@@ -64,27 +63,49 @@ class Checkerboard(Dataset):
             "time": (step.max() - step).ravel(),
             "part": part.ravel().astype(np.int8),
         }
-        return Raw(tables={"interactions": interactions, "triples": self._triples(rows * colours)})
+        tables = {"interactions": interactions, "triples": self._triples(rows * colours), "trust": self._trust(rows)}
+        return Raw(tables)
 
-    def _triples(self, size: int) -> dict[str, np.ndarray]:
+    def _triples(self, size: int) -> dict[str, Column]:
         """Each item's colour, by relation 0, as an entity numbered after the items."""
         colour = size + np.arange(size) % self.config.colours
         if self.config.triples == "shuffled":
             colour = np.random.default_rng(0).permutation(colour)
         return {"head": np.arange(size), "relation": np.zeros(size, np.int64), "tail": colour}
 
+    def _trust(self, rows: int) -> dict[str, Column]:
+        """Each user's two successors of the same colour."""
+        colours = self.config.colours
+        step, user = np.meshgrid(np.arange(1, 3), np.arange(rows * colours), indexing="ij")
+        return {"source": user.ravel(), "target": ((user // colours + step) % rows * colours + user % colours).ravel()}
+
+
+class PlainData:
+    """Interactions and nothing else."""
+
+    def __init__(self, interactions: Interactions) -> None:
+        self.interactions = interactions
+        self.users, self.items = interactions.users, interactions.items
+        self.n_users, self.n_items = interactions.n_users, interactions.n_items
+        self.batches, self.queries = interactions.batches, interactions.queries
+
+    @property
+    def graph(self) -> SparseGraph:
+        """Training interactions as a symmetrically normalised graph, users first."""
+        return self.interactions.graph
+
+    def to(self, device: torch.device | str) -> PlainData:
+        """The same data on ``device``."""
+        return PlainData(self.interactions.to(device))
+
 
 class Plain(Scenario):
-    """Interactions as they are: the scenario in which models that belong to none are tested."""
+    """Interactions as they are, for models that belong to no scenario."""
 
+    def process(self, raw: Raw) -> Prepared:
+        """Number, filter and split the interactions; other tables are not read."""
+        return prepare_interactions(raw, self.config)
 
-@hookimpl
-def sslrec_datasets() -> Offer:
-    """The toy worlds, for every scenario."""
-    return {"checkerboard": Checkerboard}
-
-
-@hookimpl
-def sslrec_scenarios() -> Offer:
-    """A scenario that is there where only the core is."""
-    return {"plain": Plain}
+    def data(self, prepared: Prepared) -> PlainData:
+        """The interactions."""
+        return PlainData(Interactions.of(prepared))
