@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sslrec_core.graph.backend import GraphBackend, current_backend, use_backend
-from sslrec_core.graph.functions import edge_dot, edge_softmax, row_sum, spmm
+from sslrec_core.graph.backend import GraphBackend
+from sslrec_core.graph.functions import edge_dot, edge_softmax, random_walk, row_sum, sample, spmm
 from sslrec_core.graph.propagation import LayeredGraph, graph_at, propagate
-from sslrec_core.graph.sampling import random_walk, sample
+from sslrec_core.graph.seam import current_backend, use_backend
 from sslrec_core.graph.sparse import SparseGraph
 from sslrec_core.graph.structure import Structure
 from sslrec_core.graph.torch_backend import TorchBackend

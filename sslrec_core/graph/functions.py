@@ -1,4 +1,4 @@
-"""The gradients of graph kernels, written once for all backends.
+"""What graphs can do, on the backend in use, with the gradients written once for all of them.
 
 The kernels are closed under differentiation: the gradient of ``spmm`` in its input is ``spmm`` on the transpose, in
 its weights it is ``edge_dot``; the gradients of ``edge_dot`` are two ``spmm``; that of ``edge_softmax`` needs only its
@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from sslrec_core.graph.backend import GraphBackend, backend_on
+from sslrec_core.graph.backend import GraphBackend
+from sslrec_core.graph.seam import backend_on
 from sslrec_core.graph.segments import segment_sum, spread
+from sslrec_core.graph.structure import Structure
 
 if TYPE_CHECKING:
     from sslrec_core.graph.sparse import SparseGraph
@@ -34,9 +36,7 @@ def spmm(graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
         ``[targets, dim]`` or ``[targets]``, in the wider of both types.
     """
     if x.shape[0] != graph.shape[1]:
-        raise ValueError(
-            f"a graph of shape {graph.shape} cannot multiply {x.shape[0]} rows"
-        )
+        raise ValueError(f"a graph of shape {graph.shape} cannot multiply {x.shape[0]} rows")
     if x.dtype != weight.dtype:
         wide = torch.promote_types(x.dtype, weight.dtype)
         weight, x = weight.to(wide), x.to(wide)
@@ -49,29 +49,51 @@ def spmm(graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
 def edge_dot(graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
     """Dot product of both ends of every edge, with gradients: ``[targets, dim], [sources, dim] -> [edges]``."""
     if (a.shape[0], b.shape[0]) != graph.shape or a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"a graph of shape {graph.shape} has no use for ends of {tuple(a.shape)}, {tuple(b.shape)}"
-        )
+        raise ValueError(f"a graph of shape {graph.shape} has no use for ends of {tuple(a.shape)}, {tuple(b.shape)}")
     return recorded(_EdgeDot, backend_on(a.device), graph, a, b)
 
 
 def edge_softmax(graph: SparseGraph, logits: Tensor) -> Tensor:
     """Softmax over the edges of one target, with gradient: ``[edges]`` or ``[edges, heads]`` -> the same shape.
 
-    Dropped edges that keep their place get zero.  Half precision is widened, as autocast does for softmax.
+    Dropped edges get zero.  Half precision is widened, as autocast does for softmax.
     """
     if logits.shape[0] != graph.n_edges:
-        raise ValueError(
-            f"{graph.n_edges} edges need as many logits, not {logits.shape[0]}"
-        )
+        raise ValueError(f"{graph.n_edges} edges need as many logits, not {logits.shape[0]}")
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
     return recorded(_EdgeSoftmax, backend_on(logits.device), graph, logits)
 
 
-def row_sum(graph: SparseGraph, values: Tensor) -> Tensor:
+def row_sum(structure: Structure, values: Tensor) -> Tensor:
     """Sum of each target's edge values, with gradient: ``[edges]`` or ``[edges, heads]`` -> ``[targets, ...]``."""
-    return recorded(_RowSum, graph, values)
+    return recorded(_RowSum, structure, values)
+
+
+def sample(graph: SparseGraph, seeds: Tensor, fanout: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw up to ``fanout`` different edges of each seed, uniformly and without regard to weights.
+
+    Args:
+        graph: where to draw.
+        seeds: targets, ``[seeds]``.
+        fanout: edges per seed; a seed with fewer gets all it has.
+        generator: source of chance, on the device of the graph; torch's default if None.
+
+    Returns:
+        Positions of edges, ``[seeds, fanout]``; -1 in slots beyond a seed's degree.
+    """
+    return backend_on(graph.device).sample(graph, seeds, fanout, generator)
+
+
+def random_walk(graph: SparseGraph, seeds: Tensor, length: int, generator: torch.Generator | None = None) -> Tensor:
+    """Walk ``length`` steps from each seed, each from a node to one of its sources, uniformly over edges.
+
+    Returns:
+        Nodes, ``[seeds, length + 1]``, the seed first; -1 after a node without edges.
+    """
+    if graph.shape[0] != graph.shape[1]:
+        raise ValueError(f"walks need a square graph, not one of shape {graph.shape}")
+    return backend_on(graph.device).random_walk(graph, seeds, length, generator)
 
 
 def recorded(function: type[Function], *arguments: Any) -> Tensor:
@@ -80,17 +102,13 @@ def recorded(function: type[Function], *arguments: Any) -> Tensor:
     return apply(*arguments)
 
 
-def _spmm(
-    backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor
-) -> Tensor:
+def _spmm(backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
     return recorded(_Spmm, backend, graph, weight, x)
 
 
 class _Spmm(Function):
     @staticmethod
-    def forward(
-        ctx: Any, backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
         ctx.backend, ctx.graph = backend, graph
         ctx.own = weight is graph.weight
         # The input is needed for the gradient of the weights alone, and is by far the larger of the two.
@@ -115,9 +133,7 @@ class _Spmm(Function):
 
 class _EdgeDot(Function):
     @staticmethod
-    def forward(
-        ctx: Any, backend: GraphBackend, graph: SparseGraph, a: Tensor, b: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, backend: GraphBackend, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
         ctx.backend, ctx.graph = backend, graph
         ctx.save_for_backward(a, b)
         return backend.edge_dot(graph, a, b)
@@ -126,24 +142,14 @@ class _EdgeDot(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
-        of_a = (
-            ctx.backend.spmm(ctx.graph, gradient, b)
-            if ctx.needs_input_grad[2]
-            else None
-        )
-        of_b = (
-            _transposed_spmm(ctx.backend, ctx.graph, gradient, a)
-            if ctx.needs_input_grad[3]
-            else None
-        )
+        of_a = ctx.backend.spmm(ctx.graph, gradient, b) if ctx.needs_input_grad[2] else None
+        of_b = _transposed_spmm(ctx.backend, ctx.graph, gradient, a) if ctx.needs_input_grad[3] else None
         return None, None, of_a, of_b
 
 
 class _EdgeSoftmax(Function):
     @staticmethod
-    def forward(
-        ctx: Any, backend: GraphBackend, graph: SparseGraph, logits: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, backend: GraphBackend, graph: SparseGraph, logits: Tensor) -> Tensor:
         dropped = None
         if graph.alive is not None:
             dropped = ~graph.alive.view(-1, *[1] * (logits.dim() - 1))
@@ -161,29 +167,22 @@ class _EdgeSoftmax(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (out,) = ctx.saved_tensors
         part = out * gradient
-        return (
-            None,
-            None,
-            part
-            - out * spread(ctx.graph.structure, segment_sum(ctx.graph.structure, part)),
-        )
+        return (None, None, part - out * spread(ctx.graph.structure, segment_sum(ctx.graph.structure, part)))
 
 
 class _RowSum(Function):
     @staticmethod
-    def forward(ctx: Any, graph: SparseGraph, values: Tensor) -> Tensor:
-        ctx.graph = graph
-        return segment_sum(graph.structure, values)
+    def forward(ctx: Any, structure: Structure, values: Tensor) -> Tensor:
+        ctx.structure = structure
+        return segment_sum(structure, values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, spread(ctx.graph.structure, gradient)
+        return None, spread(ctx.structure, gradient)
 
 
-def _transposed_spmm(
-    backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor
-) -> Tensor:
+def _transposed_spmm(backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
     """``spmm`` on the transpose with weights given for the edges of ``graph``, in their order."""
     _, order = graph.structure.transposed
     return backend.spmm(graph.transpose(), weight.index_select(0, order), x)

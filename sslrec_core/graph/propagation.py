@@ -12,8 +12,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from sslrec_core.errors import ConfigError
-from sslrec_core.graph.backend import GraphBackend, backend_on
+from sslrec_core.graph.backend import GraphBackend
 from sslrec_core.graph.functions import recorded
+from sslrec_core.graph.seam import backend_on
 from sslrec_core.graph.sparse import SparseGraph
 
 Combine = Literal["mean", "sum"]
@@ -43,12 +44,7 @@ def graph_at(graph: SparseGraph | LayeredGraph, layer: int) -> SparseGraph:
 
 
 def propagate(
-    graph: SparseGraph | LayeredGraph,
-    x: Tensor,
-    layers: int,
-    combine: Combine = "mean",
-    *,
-    ego: bool = True,
+    graph: SparseGraph | LayeredGraph, x: Tensor, layers: int, combine: Combine = "mean", *, ego: bool = True
 ) -> Tensor:
     """Combine ``x``, ``A x``, ``A A x``, ... up to ``layers`` products (He et al., LightGCN, SIGIR 2020, eq. 7-8).
 
@@ -70,20 +66,14 @@ def propagate(
     if not graphs:
         return x
     if any(each.shape != (x.shape[0], x.shape[0]) for each in graphs):
-        raise ValueError(
-            f"{x.shape[0]} nodes cannot be propagated over a graph of shape {graphs[0].shape}"
-        )
+        raise ValueError(f"{x.shape[0]} nodes cannot be propagated over a graph of shape {graphs[0].shape}")
     scale = 1 / (layers + ego) if combine == "mean" else 1.0
-    if any(each.weight.requires_grad for each in graphs) or any(
-        each.weight.dtype != x.dtype for each in graphs
-    ):
+    if any(each.weight.requires_grad for each in graphs) or any(each.weight.dtype != x.dtype for each in graphs):
         return _by_layers(graphs, x, scale, ego)
     return recorded(_Propagate, backend_on(x.device), graphs, scale, ego, x)
 
 
-def _by_layers(
-    graphs: Sequence[SparseGraph], x: Tensor, scale: float, ego: bool
-) -> Tensor:
+def _by_layers(graphs: Sequence[SparseGraph], x: Tensor, scale: float, ego: bool) -> Tensor:
     vectors = [x]
     for graph in graphs:
         vectors.append(graph @ vectors[-1])
@@ -93,12 +83,7 @@ def _by_layers(
 class _Propagate(Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        backend: GraphBackend,
-        graphs: tuple[SparseGraph, ...],
-        scale: float,
-        ego: bool,
-        x: Tensor,
+        ctx: Any, backend: GraphBackend, graphs: tuple[SparseGraph, ...], scale: float, ego: bool, x: Tensor
     ) -> Tensor:
         ctx.backend, ctx.graphs, ctx.scale, ctx.ego = backend, graphs, scale, ego
         if all(graph is graphs[0] for graph in graphs):
@@ -109,22 +94,10 @@ class _Propagate(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         back = tuple(graph.transpose() for graph in ctx.graphs)
-        return (
-            None,
-            None,
-            None,
-            None,
-            _nested(ctx.backend, back, ctx.scale, ctx.ego, gradient),
-        )
+        return (None, None, None, None, _nested(ctx.backend, back, ctx.scale, ctx.ego, gradient))
 
 
-def _nested(
-    backend: GraphBackend,
-    graphs: Sequence[SparseGraph],
-    scale: float,
-    ego: bool,
-    x: Tensor,
-) -> Tensor:
+def _nested(backend: GraphBackend, graphs: Sequence[SparseGraph], scale: float, ego: bool, x: Tensor) -> Tensor:
     """``scale * (x + A1 (x + A2 (x + ...)))``, without the outermost ``x`` unless ``ego``."""
     out = x
     for graph in reversed(graphs[1:]):
@@ -134,13 +107,7 @@ def _nested(
     return out.add_(x, alpha=scale) if ego else out
 
 
-def _running(
-    backend: GraphBackend,
-    graphs: Sequence[SparseGraph],
-    scale: float,
-    ego: bool,
-    x: Tensor,
-) -> Tensor:
+def _running(backend: GraphBackend, graphs: Sequence[SparseGraph], scale: float, ego: bool, x: Tensor) -> Tensor:
     """``scale * (x + A1 x + A2 A1 x + ...)``, without ``x`` itself unless ``ego``."""
     total = x * scale if ego else torch.zeros_like(x)
     for graph in graphs:

@@ -7,67 +7,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sslrec_core.graph.backend import backend_on
-
 if TYPE_CHECKING:
     from sslrec_core.graph.sparse import SparseGraph
 
 
-def sample(
-    graph: SparseGraph,
-    seeds: Tensor,
-    fanout: int,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Draw up to ``fanout`` different edges of each seed, uniformly and without regard to weights.
-
-    Args:
-        graph: where to draw.
-        seeds: targets, ``[seeds]``.
-        fanout: edges per seed; a seed with fewer gets all it has.
-        generator: source of chance, on the device of the graph; torch's default if None.
-
-    Returns:
-        Positions of edges, ``[seeds, fanout]``; -1 in slots beyond a seed's degree.
-    """
-    return backend_on(graph.device).sample(graph, seeds, fanout, generator)
-
-
-def random_walk(
-    graph: SparseGraph,
-    seeds: Tensor,
-    length: int,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Walk ``length`` steps from each seed, each from a node to one of its sources, uniformly over edges.
-
-    Returns:
-        Nodes, ``[seeds, length + 1]``, the seed first; -1 after a node without edges.
-    """
-    if graph.shape[0] != graph.shape[1]:
-        raise ValueError(f"walks need a square graph, not one of shape {graph.shape}")
-    return backend_on(graph.device).random_walk(graph, seeds, length, generator)
-
-
-def draw_edges(
-    graph: SparseGraph, seeds: Tensor, fanout: int, generator: torch.Generator | None
-) -> Tensor:
+def draw_edges(graph: SparseGraph, seeds: Tensor, fanout: int, generator: torch.Generator | None) -> Tensor:
     """Floyd's subset sampling (Bentley and Floyd, 1987), all seeds at once, one round per slot.
 
     Round ``j`` draws from the first ``degree - fanout + j + 1`` edges of a row and, if that edge is taken, takes the
     last of them: every subset is equally likely, and no row is read as a whole.
     """
     first, degree = _rows(graph, seeds)
-    chosen = torch.full(
-        (seeds.numel(), fanout), -1, dtype=torch.long, device=seeds.device
-    )
-    chance = torch.rand(
-        fanout,
-        seeds.numel(),
-        dtype=torch.float64,
-        generator=generator,
-        device=seeds.device,
-    )
+    chosen = torch.full((seeds.numel(), fanout), -1, dtype=torch.long, device=seeds.device)
+    chance = torch.rand(fanout, seeds.numel(), dtype=torch.float64, generator=generator, device=seeds.device)
     few = degree <= fanout
     for slot in range(fanout):
         last = degree - fanout + slot
@@ -75,28 +27,16 @@ def draw_edges(
         taken = (chosen[:, :slot] == drawn.unsqueeze(1)).any(dim=1)
         chosen[:, slot] = torch.where(few, slot, torch.where(taken, last, drawn))
     beyond = torch.arange(fanout, device=seeds.device) >= degree.unsqueeze(1)
-    return _locate(
-        graph, first.unsqueeze(1) + chosen.masked_fill(beyond, 0)
-    ).masked_fill(beyond, -1)
+    return _locate(graph, first.unsqueeze(1) + chosen.masked_fill(beyond, 0)).masked_fill(beyond, -1)
 
 
-def draw_walks(
-    graph: SparseGraph, seeds: Tensor, length: int, generator: torch.Generator | None
-) -> Tensor:
+def draw_walks(graph: SparseGraph, seeds: Tensor, length: int, generator: torch.Generator | None) -> Tensor:
     """One uniform draw per walk and step; ended walks stay at -1."""
-    walks = torch.full(
-        (seeds.numel(), length + 1), -1, dtype=torch.long, device=seeds.device
-    )
+    walks = torch.full((seeds.numel(), length + 1), -1, dtype=torch.long, device=seeds.device)
     walks[:, 0] = seeds
     if graph.n_edges == 0:
         return walks
-    chance = torch.rand(
-        length,
-        seeds.numel(),
-        dtype=torch.float64,
-        generator=generator,
-        device=seeds.device,
-    )
+    chance = torch.rand(length, seeds.numel(), dtype=torch.float64, generator=generator, device=seeds.device)
     for step in range(length):
         here = walks[:, step]
         first, degree = _rows(graph, here.clamp(min=0))
@@ -111,9 +51,7 @@ def _rows(graph: SparseGraph, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """First edge and number of edges of some rows, counted among the edges that were not dropped."""
     pointers = graph.structure.pointers.long()
     if graph.alive is not None:
-        pointers = torch.cat(
-            (pointers.new_zeros(1), graph.alive.cumsum(0))
-        ).index_select(0, pointers)
+        pointers = torch.cat((pointers.new_zeros(1), graph.alive.cumsum(0))).index_select(0, pointers)
     first = pointers.index_select(0, nodes)
     return first, pointers.index_select(0, nodes + 1) - first
 

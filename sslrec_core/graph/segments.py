@@ -13,9 +13,7 @@ def segment_sum(structure: Structure, values: Tensor) -> Tensor:
     if values.device.type == "mps":  # no segment_reduce there
         out = values.new_zeros(structure.shape[0], *values.shape[1:])
         return out.index_add_(0, structure.target, values)
-    return torch.segment_reduce(
-        values, "sum", offsets=structure.pointers, axis=0, unsafe=True
-    )
+    return torch.segment_reduce(values, "sum", offsets=structure.pointers, axis=0, unsafe=True)
 
 
 def segment_max(structure: Structure, values: Tensor) -> Tensor:
@@ -24,13 +22,9 @@ def segment_max(structure: Structure, values: Tensor) -> Tensor:
         out = values.new_full((structure.shape[0], *values.shape[1:]), -torch.inf)
         index = structure.target.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
         return out.scatter_reduce_(0, index, values, "amax")
-    return torch.segment_reduce(
-        values, "max", offsets=structure.pointers, axis=0, unsafe=True
-    )
+    return torch.segment_reduce(values, "max", offsets=structure.pointers, axis=0, unsafe=True)
 
 
 def spread(structure: Structure, rows: Tensor) -> Tensor:
     """Each row's value for all its edges, ``[targets, ...] -> [edges, ...]``.  No gradient."""
-    return torch.repeat_interleave(
-        rows, structure.counts, dim=0, output_size=structure.n_edges
-    )
+    return rows.index_select(0, structure.rows)

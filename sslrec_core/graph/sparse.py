@@ -34,17 +34,10 @@ class SparseGraph:
     symmetric: bool = False
     """Whether the graph is known to equal its transpose, in structure and in weights."""
     alive: Tensor | None = None
-    """Edges that were not dropped, ``[edges]``, where dropped edges keep their place; else None."""
+    """Edges that were not dropped, ``[edges]``; dropped ones keep their place with weight zero.  None: all."""
 
     @classmethod
-    def of(
-        cls,
-        target: Tensor,
-        source: Tensor,
-        weight: Tensor | None = None,
-        *,
-        shape: tuple[int, int],
-    ) -> SparseGraph:
+    def of(cls, target: Tensor, source: Tensor, weight: Tensor | None = None, *, shape: tuple[int, int]) -> SparseGraph:
         """A directed graph of the given edges, in any order; repeated edges stay separate edges.
 
         Args:
@@ -56,24 +49,13 @@ class SparseGraph:
         return cls._weighted(Structure.of(target, source, shape), weight)
 
     @classmethod
-    def undirected(
-        cls, one: Tensor, other: Tensor, n_nodes: int, weight: Tensor | None = None
-    ) -> SparseGraph:
+    def undirected(cls, one: Tensor, other: Tensor, n_nodes: int, weight: Tensor | None = None) -> SparseGraph:
         """A symmetric graph that has every given edge in both directions; ``edge_of`` maps both to the given one."""
-        return cls._weighted(
-            Structure.of(one, other, (n_nodes, n_nodes), undirected=True),
-            weight,
-            symmetric=True,
-        )
+        return cls._weighted(Structure.of(one, other, (n_nodes, n_nodes), undirected=True), weight, symmetric=True)
 
     @classmethod
     def bipartite(
-        cls,
-        users: Tensor,
-        items: Tensor,
-        n_users: int,
-        n_items: int,
-        weight: Tensor | None = None,
+        cls, users: Tensor, items: Tensor, n_users: int, n_items: int, weight: Tensor | None = None
     ) -> SparseGraph:
         """The symmetric graph over users (nodes 0 to ``n_users - 1``) and items (the nodes after them).
 
@@ -82,15 +64,9 @@ class SparseGraph:
         return cls.undirected(users, items + n_users, n_users + n_items, weight)
 
     @classmethod
-    def _weighted(
-        cls, structure: Structure, weight: Tensor | None, symmetric: bool = False
-    ) -> SparseGraph:
+    def _weighted(cls, structure: Structure, weight: Tensor | None, symmetric: bool = False) -> SparseGraph:
         if weight is None:
-            return cls(
-                structure,
-                torch.ones(structure.n_edges, device=structure.device),
-                symmetric=symmetric,
-            )
+            return cls(structure, torch.ones(structure.n_edges, device=structure.device), symmetric=symmetric)
         weight = weight.index_select(0, structure.edge_of)
         return cls(structure, weight, base=weight, symmetric=symmetric)
 
@@ -101,7 +77,7 @@ class SparseGraph:
 
     @property
     def n_edges(self) -> int:
-        """Number of edges, those included that were dropped but keep their place."""
+        """Number of edges, those included that were dropped but not cut out."""
         return self.structure.n_edges
 
     @property
@@ -120,6 +96,11 @@ class SparseGraph:
         return self.structure.edge_of
 
     @property
+    def n_interactions(self) -> int:
+        """Length of the lists the graph was made of, which ``edge_of`` points into."""
+        return self.structure.given
+
+    @property
     def device(self) -> torch.device:
         """Where the graph lives."""
         return self.weight.device
@@ -136,14 +117,11 @@ class SparseGraph:
     def reweighted(self, weight: Tensor, *, symmetric: bool = False) -> SparseGraph:
         """The same edges with other weights; ``symmetric`` promises equal weights in both directions.
 
-        Dropped edges that keep their place stay dropped.
+        Dropped edges stay dropped.
         """
         if weight.shape != (self.n_edges,):
-            raise ValueError(
-                f"{self.n_edges} edges need as many weights, not {tuple(weight.shape)}"
-            )
-        if self.alive is not None:
-            weight = weight.masked_fill(~self.alive, 0)
+            raise ValueError(f"{self.n_edges} edges need as many weights, not {tuple(weight.shape)}")
+        weight = self._masked(weight)
         symmetric = symmetric and self.structure.mirror is not None
         return replace(self, weight=weight, base=weight, how=None, symmetric=symmetric)
 
@@ -157,58 +135,53 @@ class SparseGraph:
         ``sym``: by the square roots of both ends' degrees (Kipf and Welling, 2017); ``row``: by the target's, so that
         every row sums to one.  Nodes without edges stay without.  Normalising twice equals normalising once.
         """
-        base = self.base
         rows = self._degrees()
         if how == "row":
-            weight = self._at_targets(_safe_power(rows, -1.0))
+            weight = _safe_power(rows, -1.0).index_select(0, self.structure.rows)
         elif how == "sym":
-            columns = (
-                rows
-                if self.symmetric
-                else replace(self, weight=self.weight, how=None).transpose()._degrees()
-            )
+            columns = rows if self.symmetric else self._transposed_degrees()
             left, right = _safe_power(rows, -0.5), _safe_power(columns, -0.5)
-            weight = self._at_targets(left) * right.index_select(
-                0, self.structure.columns
-            )
+            weight = left.index_select(0, self.structure.rows) * right.index_select(0, self.structure.columns)
         else:
             raise ValueError(f"how must be 'sym' or 'row', not {how!r}")
-        if base is not None:
-            weight = weight * base
-        return replace(
-            self, weight=weight, how=how, symmetric=self.symmetric and how == "sym"
-        )
+        weight = self._masked(weight) if self.base is None else weight * self.base
+        return replace(self, weight=weight, how=how, symmetric=self.symmetric and how == "sym")
 
     def renormalised(self) -> SparseGraph:
         """The normalisation this graph came with, done again for the edges that are left."""
         return self if self.how is None else self.normalised(self.how)
 
     def keep(self, mask: Tensor, *, symmetric: bool = False) -> SparseGraph:
-        """The graph without the edges outside ``mask`` (``[edges]``); weights are as they were.
+        """The graph without the edges outside ``mask`` (``[edges]``); the others weigh what they did.
 
-        ``symmetric`` promises that the mask treats both directions of every edge alike.  On the CPU the structure is
-        compacted (no sorting), which makes each product cheaper; elsewhere dropped edges keep their place with weight
-        zero, so that shapes stay fixed and nothing waits for the device.
+        Dropped edges keep their place with weight zero: the structure is shared, shapes stay fixed and nothing waits
+        for the device.  ``symmetric`` promises that the mask treats both directions of every edge alike.
         """
-        symmetric = symmetric and self.symmetric
-        if self.device.type == "cpu":
-            structure, index = self.structure.compacted(mask, both_ways=symmetric)
-            return replace(
-                self,
-                structure=structure,
-                weight=self.weight.index_select(0, index),
-                base=None if self.base is None else self.base.index_select(0, index),
-                symmetric=symmetric,
-                alive=None if self.alive is None else self.alive.index_select(0, index),
-            )
         alive = mask if self.alive is None else mask & self.alive
-        base = torch.ones_like(self.weight) if self.base is None else self.base
+        kept = mask.to(self.weight.dtype)
         return replace(
             self,
-            weight=self.weight.masked_fill(~alive, 0),
-            base=base.masked_fill(~alive, 0),
-            symmetric=symmetric,
+            weight=self.weight * kept,
+            base=None if self.base is None else self.base * kept,
+            symmetric=symmetric and self.symmetric,
             alive=alive,
+        )
+
+    def compacted(self) -> SparseGraph:
+        """The same view with dropped edges cut out of the structure; nothing is sorted.
+
+        Waits for the device to count the edges, once.  Worth it for a view that serves many steps: every product then
+        costs as much less as there are fewer edges.
+        """
+        if self.alive is None:
+            return self
+        structure, index = self.structure.compacted(self.alive, both_ways=self.symmetric)
+        return replace(
+            self,
+            structure=structure,
+            weight=self.weight.index_select(0, index),
+            base=None if self.base is None else self.base.index_select(0, index),
+            alive=None,
         )
 
     def keep_interactions(self, mask: Tensor) -> SparseGraph:
@@ -222,12 +195,8 @@ class SparseGraph:
     def keep_nodes(self, mask: Tensor) -> SparseGraph:
         """The graph without all edges of the nodes outside ``mask`` (``[nodes]``); nodes keep their numbers."""
         if self.shape[0] != self.shape[1]:
-            raise ValueError(
-                f"nodes can be dropped from a square graph only, not from one of shape {self.shape}"
-            )
-        edges = mask.index_select(0, self.target) & mask.index_select(
-            0, self.structure.columns
-        )
+            raise ValueError(f"nodes can be dropped from a square graph only, not from one of shape {self.shape}")
+        edges = mask.index_select(0, self.target) & mask.index_select(0, self.structure.columns)
         return self.keep(edges, symmetric=True)
 
     def transpose(self) -> SparseGraph:
@@ -266,17 +235,19 @@ class SparseGraph:
         out = torch.zeros(self.shape, dtype=self.weight.dtype, device=self.device)
         return out.index_put((self.target, self.source), self.weight, accumulate=True)
 
-    def _degrees(self) -> Tensor:
-        if self.base is None:
-            return self.structure.counts.to(self.weight.dtype)
-        return row_sum(self, self.base)
+    def _masked(self, weight: Tensor) -> Tensor:
+        return weight if self.alive is None else weight * self.alive.to(weight.dtype)
 
-    def _at_targets(self, values: Tensor) -> Tensor:
-        if values.requires_grad:
-            return values.index_select(0, self.target)
-        return torch.repeat_interleave(
-            values, self.structure.counts, output_size=self.n_edges
-        )
+    def _degrees(self) -> Tensor:
+        if self.base is not None:
+            return row_sum(self.structure, self.base)
+        return self.structure.count(self.alive).to(self.weight.dtype)
+
+    def _transposed_degrees(self) -> Tensor:
+        structure, order = self.structure.transposed
+        if self.base is not None:
+            return row_sum(structure, self.base.index_select(0, order))
+        return structure.count(None if self.alive is None else self.alive.index_select(0, order)).to(self.weight.dtype)
 
 
 def _safe_power(degree: Tensor, exponent: float) -> Tensor:

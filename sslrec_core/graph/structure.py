@@ -40,19 +40,15 @@ class Structure:
     """Source of each edge in the index type of the kernels, ``[edges]``."""
     shape: tuple[int, int]
     """Number of targets and of sources."""
+    given: int
+    """Length of the lists the graph was made of."""
     cut: _Cut | None = None
     own_edge_of: Tensor | None = None
     own_mirror: Tensor | None = None
     own_position: Tensor | None = None
 
     @staticmethod
-    def of(
-        target: Tensor,
-        source: Tensor,
-        shape: tuple[int, int],
-        *,
-        undirected: bool = False,
-    ) -> Structure:
+    def of(target: Tensor, source: Tensor, shape: tuple[int, int], *, undirected: bool = False) -> Structure:
         """Sort edges given in any order; repeated edges stay separate edges.
 
         Args:
@@ -71,15 +67,9 @@ class Structure:
         pointers = torch.searchsorted(key, rows).to(kind)
         columns = source.index_select(0, order).to(kind)
         if not undirected:
-            return Structure(pointers, columns, shape, own_edge_of=order)
+            return Structure(pointers, columns, shape, given, own_edge_of=order)
         mirror = _inverse(order).index_select(0, (order + given) % max(2 * given, 1))
-        return Structure(
-            pointers,
-            columns,
-            shape,
-            own_edge_of=order % max(given, 1),
-            own_mirror=mirror,
-        )
+        return Structure(pointers, columns, shape, given, own_edge_of=order % max(given, 1), own_mirror=mirror)
 
     @property
     def n_edges(self) -> int:
@@ -96,13 +86,27 @@ class Structure:
         """Edges of each row, ``[targets]``."""
         return self.pointers.diff()
 
+    def count(self, alive: Tensor | None) -> Tensor:
+        """Edges of each row that are ``alive`` (``[edges]``; None: all), ``[targets]``."""
+        if alive is None:
+            return self.counts
+        return self._before(alive).index_select(0, self.pointers).diff()
+
+    def _before(self, mask: Tensor) -> Tensor:
+        """How many edges in ``mask`` precede each position, ``[edges + 1]``."""
+        start = torch.zeros(1, dtype=self.pointers.dtype, device=self.device)
+        return torch.cat((start, mask.cumsum(0, dtype=start.dtype)))
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Target of each edge in the index type of the kernels, ``[edges]``."""
+        rows = torch.arange(self.shape[0], device=self.device, dtype=self.columns.dtype)
+        return torch.repeat_interleave(rows, self.counts, output_size=self.n_edges)
+
     @cached_property
     def target(self) -> Tensor:
         """Target of each edge, 64-bit, ``[edges]``."""
-        rows = torch.arange(self.shape[0], device=self.device)
-        return torch.repeat_interleave(
-            rows, self.counts.long(), output_size=self.n_edges
-        )
+        return self.rows.long()
 
     @cached_property
     def source(self) -> Tensor:
@@ -114,11 +118,7 @@ class Structure:
         """Position of each edge in the lists the graph was made of, ``[edges]``."""
         if self.cut is not None:
             return self.cut.parent.edge_of.index_select(0, self.cut.index)
-        return (
-            self.own_edge_of
-            if self.own_edge_of is not None
-            else torch.arange(self.n_edges, device=self.device)
-        )
+        return self.own_edge_of if self.own_edge_of is not None else torch.arange(self.n_edges, device=self.device)
 
     @cached_property
     def position(self) -> Tensor | None:
@@ -126,9 +126,7 @@ class Structure:
         if self.cut is None:
             return self.own_position
         whole = self.cut.parent.position
-        return (
-            self.cut.index if whole is None else whole.index_select(0, self.cut.index)
-        )
+        return self.cut.index if whole is None else whole.index_select(0, self.cut.index)
 
     @cached_property
     def mirror(self) -> Tensor | None:
@@ -138,9 +136,7 @@ class Structure:
         whole = self.cut.parent.mirror
         if whole is None or not self.cut.both_ways:
             return None
-        return self.cut.before.index_select(
-            0, whole.index_select(0, self.cut.index)
-        ).long()
+        return self.cut.before.index_select(0, whole.index_select(0, self.cut.index)).long()
 
     @cached_property
     def transposed(self) -> tuple[Structure, Tensor]:
@@ -156,29 +152,27 @@ class Structure:
             key, order = torch.sort(self.columns, stable=True)
             rows = torch.arange(self.shape[1] + 1, device=self.device, dtype=key.dtype)
             pointers = torch.searchsorted(key, rows).to(self.pointers.dtype)
-            columns = self.target.index_select(0, order).to(self.columns.dtype)
-            other = Structure(pointers, columns, (self.shape[1], self.shape[0]))
+            columns = self.rows.index_select(0, order)
+            other = Structure(
+                pointers,
+                columns,
+                (self.shape[1], self.shape[0]),
+                self.given,
+                own_edge_of=self.edge_of.index_select(0, order),
+            )
         other.__dict__["transposed"] = (self, _inverse(order))
         return other, order
 
-    def compacted(
-        self, mask: Tensor, *, both_ways: bool = False
-    ) -> tuple[Structure, Tensor]:
+    def compacted(self, mask: Tensor, *, both_ways: bool = False) -> tuple[Structure, Tensor]:
         """The structure of the edges in ``mask`` and their positions here, without sorting.
 
         Waits for the device to count the edges.
         """
         index = mask.nonzero().squeeze(1)
-        before = torch.zeros(
-            self.n_edges + 1, dtype=self.pointers.dtype, device=self.device
-        )
-        torch.cumsum(mask, 0, dtype=before.dtype, out=before[1:])
+        before = self._before(mask)
         cut = _Cut(self, mask, index, before, both_ways)
-        pointers, columns = (
-            before.index_select(0, self.pointers),
-            self.columns.index_select(0, index),
-        )
-        return Structure(pointers, columns, self.shape, cut=cut), index
+        pointers, columns = (before.index_select(0, self.pointers), self.columns.index_select(0, index))
+        return Structure(pointers, columns, self.shape, self.given, cut=cut), index
 
     def to(self, device: torch.device | str) -> Structure:
         """The same structure on ``device``."""
@@ -188,6 +182,7 @@ class Structure:
             self.pointers.to(device),
             self.columns.to(device),
             self.shape,
+            self.given,
             own_edge_of=self.edge_of.to(device),
             own_mirror=None if self.mirror is None else self.mirror.to(device),
             own_position=None if self.position is None else self.position.to(device),

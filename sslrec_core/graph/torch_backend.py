@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -13,9 +14,10 @@ from sslrec_core.graph.segments import segment_max, segment_sum, spread
 
 if TYPE_CHECKING:
     from sslrec_core.graph.sparse import SparseGraph
+    from sslrec_core.graph.structure import Structure
 
-_CHUNK_NUMBERS = {"cpu": 2**20, "cuda": 2**26, "mps": 2**24}
-"""Numbers held at once by ``edge_dot``: on a CPU what its caches hold, elsewhere a bounded share of the memory."""
+_CHUNK_NUMBERS = 2**26
+"""Numbers held at once by ``edge_dot`` where it gathers both ends."""
 
 
 class TorchBackend(GraphBackend):
@@ -33,29 +35,22 @@ class TorchBackend(GraphBackend):
         structure = graph.structure
         if x.device.type == "mps":  # embedding_bag takes no sample weights there
             out = x.new_zeros(structure.shape[0], x.shape[1])
-            return out.index_add_(
-                0,
-                structure.target,
-                x.index_select(0, structure.columns) * weight.unsqueeze(1),
-            )
+            return out.index_add_(0, structure.target, x.index_select(0, structure.columns) * weight.unsqueeze(1))
         if structure.n_edges == 0:
             return x.new_zeros(structure.shape[0], x.shape[1])
-        return _bag(
-            x.contiguous(), structure.columns, structure.pointers, weight.contiguous()
-        )
+        return _bag(x.contiguous(), structure.columns, structure.pointers, weight.contiguous())
 
     def edge_dot(self, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
-        """Dot product of both ends, some edges at a time so that memory stays bounded."""
-        target, source = graph.target, graph.structure.columns
-        chunk = max(_CHUNK_NUMBERS[a.device.type] // max(a.shape[1], 1), 1)
-        out = a.new_empty(graph.n_edges)
-        for start in range(0, graph.n_edges, chunk):
+        """Dot product of both ends; on a CPU a sampled product, elsewhere some edges at a time to bound memory."""
+        structure = graph.structure
+        if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64):
+            return _sampled_product(structure, a, b)
+        chunk = max(_CHUNK_NUMBERS // max(a.shape[1], 1), 1)
+        out = a.new_empty(structure.n_edges)
+        for start in range(0, structure.n_edges, chunk):
             part = slice(start, start + chunk)
-            left, right = (
-                a.index_select(0, target[part]),
-                b.index_select(0, source[part]),
-            )
-            torch.sum(left.mul_(right), dim=1, out=out[part])
+            left = a.index_select(0, structure.rows[part])
+            torch.sum(left.mul_(b.index_select(0, structure.columns[part])), dim=1, out=out[part])
         return out
 
     def edge_softmax(self, graph: SparseGraph, logits: Tensor) -> Tensor:
@@ -64,29 +59,29 @@ class TorchBackend(GraphBackend):
         raised = (logits - spread(structure, segment_max(structure, logits))).exp_()
         return raised.div_(spread(structure, segment_sum(structure, raised)))
 
-    def sample(
-        self,
-        graph: SparseGraph,
-        seeds: Tensor,
-        fanout: int,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def sample(self, graph: SparseGraph, seeds: Tensor, fanout: int, generator: torch.Generator | None) -> Tensor:
         """Up to ``fanout`` different edges of each seed."""
         return sampling.draw_edges(graph, seeds, fanout, generator)
 
-    def random_walk(
-        self,
-        graph: SparseGraph,
-        seeds: Tensor,
-        length: int,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def random_walk(self, graph: SparseGraph, seeds: Tensor, length: int, generator: torch.Generator | None) -> Tensor:
         """Walks from targets to sources."""
         return sampling.draw_walks(graph, seeds, length, generator)
 
 
 def _bag(x: Tensor, columns: Tensor, pointers: Tensor, weight: Tensor) -> Tensor:
-    out: Tensor = torch.ops.aten._embedding_bag_forward_only(
-        x, columns, pointers, False, 0, False, weight, True
-    )[0]
+    out: Tensor = torch.ops.aten._embedding_bag_forward_only(x, columns, pointers, False, 0, False, weight, True)[0]
+    return out
+
+
+def _sampled_product(structure: Structure, a: Tensor, b: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        pattern = torch.sparse_csr_tensor(
+            structure.pointers,
+            structure.columns,
+            a.new_zeros(structure.n_edges),
+            structure.shape,
+            check_invariants=False,
+        )
+    out: Tensor = torch.sparse.sampled_addmm(pattern, a, b.T, beta=0.0).values()
     return out
