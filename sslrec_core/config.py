@@ -168,7 +168,7 @@ def _literal(literal: str, text: str) -> Any:
         reason = str(error).partition(" (at line")[0]
     if literal[0] in "[{\"'" or "\n" in literal:
         raise ConfigError(
-            f"cannot read the value in '{text}'", reason, fix="""quote each string in it, such as 'eval.at=["a", "b"]'"""
+            f"cannot read the value in '{text}'", reason, fix="""quote each string, as in 'eval.metrics=["recall"]'"""
         )
     return literal
 
@@ -186,7 +186,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(f"cannot read the configuration file {path}", reason, fix="check the path after -c") from error
+        raise ConfigError(
+            f"cannot read the configuration file {path}", reason, fix="check the path after -c"
+        ) from error
     if path.suffix == ".toml":
         return parse_toml(text, str(path))
     from sslrec_core.yaml12 import parse_yaml
@@ -219,7 +221,9 @@ def to_toml(values: Mapping[str, Any], comments: Mapping[str, str] | None = None
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
-def _tables(table: Mapping[str, Any], path: tuple[str, ...], comments: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+def _tables(
+    table: Mapping[str, Any], path: tuple[str, ...], comments: Mapping[str, str]
+) -> Iterator[list[tuple[str, str]]]:
     inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     rows = [
         (f"{_key(key)} = {toml_value(value)}", comments.get(".".join((*path, key)), ""))
@@ -309,7 +313,8 @@ def explain(
 
 
 def _elsewhere(key: str, path: str, schema: type[BaseModel] | None) -> str:
-    places = [place for place in (fields(schema) if schema else ()) if place.rpartition(".")[2] == key and place != path]
+    known = fields(schema) if schema else ()
+    places = [place for place in known if place.rpartition(".")[2] == key and place != path]
     return f"; there is {', '.join(places)}" if places else ""
 
 
@@ -353,7 +358,7 @@ def _with_suggestions(error: ValidationError, schema: type[BaseModel]) -> Valida
 
 def _unknown(key: str, schema: type[BaseModel]) -> str:
     known = list(fields(schema))
-    by_leaf = [path for path in known if "." in path and path.rpartition(".")[2] in closest(key, [path.rpartition(".")[2]])]
+    by_leaf = [path for path in known if "." in path and closest(key, [path.rpartition(".")[2]])]
     similar = list(dict.fromkeys([*closest(key, known), *by_leaf]))
     if similar:
         return f"no such key, closest: {', '.join(similar[:3])}"

@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import Distribution, EntryPoint, entry_points, version
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -131,12 +132,12 @@ def load_file(path: Path) -> Plugin:
         raise PluginError(f"there is no plugin file {path}", fix="give the path of a Python file after -p")
     name = f"sslrec_file_{path.stem}"
     plugin = Plugin(path.name, None, str(path))
-    spec = spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # it ends in .py
-    module = sys.modules[name] = module_from_spec(spec)
+    loader = SourceFileLoader(name, str(path))
+    module = sys.modules[name] = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
+    module.__file__ = str(path)
     start = perf_counter()
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         raise PluginError(

@@ -18,7 +18,8 @@ import pluggy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sslrec_core.run import Result, Run
+    from sslrec_core.records import Result
+    from sslrec_core.run import Run
 
 API = 1
 """Grows when a hook is removed or changes meaning; equals the core's major version, and is 1 before the first one."""

@@ -62,7 +62,8 @@ def presets_in(plugin: Plugin) -> Iterator[Preset]:
 
 
 def _folders(root: Traversable) -> list[Traversable]:
-    return sorted((one for one in root.iterdir() if one.is_dir() and one.name != "__pycache__"), key=lambda one: one.name)
+    inside = [one for one in root.iterdir() if one.is_dir() and one.name != "__pycache__"]
+    return sorted(inside, key=lambda one: one.name)
 
 
 def _in_folder(plugin: str, folder: Traversable, model: str) -> Iterator[Preset]:

@@ -37,7 +37,7 @@ GROUP = "sslrec.commands"
 
 
 class Commands(TyperGroup):
-    """The commands of sslrec and of installed plugins; help knows them by name and docstring, without importing them."""
+    """The commands of sslrec and of installed plugins; help lists them without importing them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order in which a user needs them, those of plugins last."""

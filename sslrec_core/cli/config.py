@@ -15,9 +15,11 @@ from sslrec_core.settings import resolve
 
 def command(
     model: Annotated[str | None, typer.Argument(help="Model, such as lightgcn or kg/kgcl.", show_default=False)] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset, or the path of your own file.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset, or a file of your own.")] = None,
     config: Annotated[list[Path] | None, typer.Option("--config", "-c", help="TOML or YAML file; may repeat.")] = None,
-    assign: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, as in model.layers=3; may repeat.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, such as model.layers=3; may repeat.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A preset other than the model's own; none for no preset.")] = None,
     protocol: Annotated[str | None, typer.Option(help="standard, or published: selected on test.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print values and origins as one JSON object.")] = False,
@@ -28,9 +30,7 @@ def command(
 
     Example: sslrec config kgcl -d amazon-book --set model.layers=3
     """
-    resolved = resolve(
-        model, dataset, files=config or (), assignments=assign or (), preset=preset, protocol=protocol
-    )
+    resolved = resolve(model, dataset, files=config or (), assignments=assign or (), preset=preset, protocol=protocol)
     values = resolved.config.model_dump(mode="json")
     origins = {leaf: _origin(leaf, resolved.origins) for leaf in leaves(values)}
     if as_json:

@@ -38,7 +38,8 @@ def plugin(
     try:
         written = _write(target, words)
     except OSError as error:
-        raise StorageError(f"cannot write {target}", error.strerror or str(error), fix="choose another -o FOLDER") from error
+        why = error.strerror or str(error)
+        raise StorageError(f"cannot write {target}", why, fix="choose another -o FOLDER") from error
     print(f"wrote {target}")
     print("\n".join(f"  {path}" for path in written))
     print(f"next\n  pip install -e {target}\n  sslrec show {words['component']}\n  pytest {target}")
@@ -68,7 +69,8 @@ def _words(name: str) -> dict[str, str]:
 
 def _write(target: Path, words: dict[str, str]) -> list[Path]:
     written = []
-    for template in sorted(files("sslrec_core.cli").joinpath("templates", "plugin").iterdir(), key=lambda one: one.name):
+    templates = files("sslrec_core.cli").joinpath("templates", "plugin").iterdir()
+    for template in sorted(templates, key=lambda one: one.name):
         path = Path(*(Template(template.name.removesuffix(".tmpl")).substitute(words).split("+")))
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(Template(template.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")

@@ -56,7 +56,8 @@ class PluginMaker:
         points = f"[{GROUP}]\n{package} = {package}.plugin\n"
         if commands:
             points += "[sslrec.commands]\n" + "".join(f"{word} = {target}\n" for word, target in commands.items())
-        metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {one}" for one in requires)]
+        metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        metadata += [f"Requires-Dist: {one}" for one in requires]
         self._write(f"{package}-{version}.dist-info/METADATA", "\n".join(metadata) + "\n")
         self._write(f"{package}-{version}.dist-info/entry_points.txt", points)
         self._packages.add(package)
