@@ -151,7 +151,7 @@ class ModelContract(DeviceChecks, Contract):
         """A run beside another whose test part is poisoned: selection and weights are the same to the last bit."""
         assignments = ("train.epochs=3", "train.select_on=valid")
         clean, poisoned = (
-            finished_run(self.bench(*assignments, f"data.test={test}"), tmp_path / test) for test in ("true", "wrong")
+            finished_run(self.bench(*assignments, f"data.test={test}"), tmp_path / test) for test in ("diagonal", "wrong")
         )
         assert events(clean.directory) == events(poisoned.directory), (
             "losses or validation metrics change when only the test part does: training or selection reads it"
@@ -167,10 +167,10 @@ class ModelContract(DeviceChecks, Contract):
         if not self.side_information:
             pytest.skip(f"{self.model} reads the interactions alone")
         world = ("data.known=1", "data.colours=4")
-        true, shuffled = (self.bench(*world, f"data.triples={triples}") for triples in ("true", "shuffled"))
-        if true.same_data(shuffled):
+        told, shuffled = (self.bench(*world, f"data.clues={clues}") for clues in ("told", "shuffled"))
+        if told.same_data(shuffled):
             pytest.skip(f"the scenario of {self.world} reads no table beside the interactions that this world plants")
-        shares = [self.share_of_own_kind(bench) for bench in (true, shuffled)]
+        shares = [self.share_of_own_kind(bench) for bench in (told, shuffled)]
         assert shares[0] >= shares[1] + 0.1, (
             f"of the best unknown items {shares[0]:.0%} are of the user's kind, and {shares[1]:.0%} when the side "
             "information is shuffled"

@@ -145,7 +145,7 @@ class ScenarioContract(Contract):
     def test_training_never_sees_the_test_part(self) -> None:
         """With another test part the batches are the same."""
         epochs = []
-        for test in ("true", "wrong"):
+        for test in ("diagonal", "wrong"):
             data = self.data(self.raw(test=test))
             torch.manual_seed(1)
             epochs.append(list(data.batches(TrainConfig(batch_size=64))))

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from sslrec_core.data import Column, Dataset, Interactions, Prepared, Raw, Scenario
@@ -36,9 +37,9 @@ class Checkerboard(Dataset):
         """Number of groups; it divides ``size``."""
         known: PositiveInt | None = None
         """Training items of each user; none for all but the two that are held out."""
-        triples: Literal["true", "shuffled"] = "true"
-        """Whether an item's triples name its own colour or that of a random other item."""
-        test: Literal["true", "wrong"] = "true"
+        clues: Literal["told", "shuffled"] = "told"
+        """Whether triples and trust are about an item's and a user's own colour, or about that of a random other."""
+        test: Literal["diagonal", "wrong"] = "diagonal"
         """Whether the test part is the diagonal, or poisoned with items of another colour."""
 
     config: Config
@@ -68,16 +69,19 @@ class Checkerboard(Dataset):
 
     def _triples(self, size: int) -> dict[str, Column]:
         """Each item's colour, by relation 0, as an entity numbered after the items."""
-        colour = size + np.arange(size) % self.config.colours
-        if self.config.triples == "shuffled":
-            colour = np.random.default_rng(0).permutation(colour)
+        colour = self._told(size + np.arange(size) % self.config.colours)
         return {"head": np.arange(size), "relation": np.zeros(size, np.int64), "tail": colour}
 
     def _trust(self, rows: int) -> dict[str, Column]:
         """Each user's two successors of the same colour."""
         colours = self.config.colours
         step, user = np.meshgrid(np.arange(1, 3), np.arange(rows * colours), indexing="ij")
-        return {"source": user.ravel(), "target": ((user // colours + step) % rows * colours + user % colours).ravel()}
+        target = (user // colours + step) % rows * colours + user % colours
+        return {"source": user.ravel(), "target": self._told(target.ravel())}
+
+    def _told(self, clue: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The clue itself, or in a random order."""
+        return clue if self.config.clues == "told" else np.random.default_rng(0).permutation(clue)
 
 
 class PlainData:

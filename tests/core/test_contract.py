@@ -18,59 +18,60 @@ from sslrec_core.testing.bench import offer_worlds, separate_cache
 HERE = Path(__file__).parent / "contracts"
 
 BROKEN_MODELS = [
-    ("test_first_docstring_line_is_a_sentence", "mumbling"),
-    ("test_every_option_is_documented", "secretive"),
-    ("test_config_round_trips_through_toml", "rounding"),
-    ("test_no_dead_knobs", "idle"),
-    ("test_every_parameter_learns", "unused"),
-    ("test_every_parameter_learns", "unmoved"),
-    ("test_losses_are_finite_and_fall", "rising"),
-    ("test_losses_are_finite_and_fall", "infinite"),
-    ("test_held_out_diagonal_ranks_first", "backwards"),
-    ("test_overfits_a_tiny_world", "backwards"),
-    ("test_never_reads_the_test_part", "cheating"),
-    ("test_side_information_pays", "factors"),
-    ("test_scores_have_one_shape", "short"),
-    ("test_scores_have_one_shape", "sociable"),
-    ("test_scoring_twice_agrees", "noisy"),
-    ("test_scoring_twice_agrees", "wearing"),
-    ("test_restored_in_a_fresh_build_scores_the_same", "forgetful"),
-    ("test_saves_all_it_needs", "stashing"),
-    ("test_same_seed_same_numbers", "erratic"),
-    ("test_resuming_equals_not_having_stopped", "amnesic"),
-    ("test_runs_on_any_device", "homebound"),
-    ("test_steps_read_nothing_from_the_device", "waiting"),
-    pytest.param("test_no_device_sync_inside_a_step", "waiting", marks=pytest.mark.gpu),
-    pytest.param("test_cpu_and_gpu_agree", "twofaced", marks=pytest.mark.gpu),
+    ("test_first_docstring_line_is_a_sentence", "mumbling", "lower case"),
+    ("test_every_option_is_documented", "secretive", "secret"),
+    ("test_config_round_trips_through_toml", "rounding", "another one"),
+    ("test_no_dead_knobs", "idle", "nobody reads: temperature"),
+    ("test_every_parameter_learns", "unused", "without a gradient in any phase: spare"),
+    ("test_every_parameter_learns", "unmoved", "no optimiser moves: items"),
+    ("test_losses_are_finite_and_fall", "rising", "the loss went from"),
+    ("test_losses_are_finite_and_fall", "infinite", "became nan"),
+    ("test_held_out_diagonal_ranks_first", "backwards", "held-out item is first for 0%"),
+    ("test_overfits_a_tiny_world", "backwards", "of the best items 0%"),
+    ("test_never_reads_the_test_part", "cheating", "when only the test part does"),
+    ("test_side_information_pays", "factors", "when the side information is shuffled"),
+    ("test_scores_have_one_shape", "short", "scores have shape"),
+    ("test_scores_have_one_shape", "sociable", "depend on who else"),
+    ("test_scoring_twice_agrees", "noisy", "two answers"),
+    ("test_scoring_twice_agrees", "wearing", "scoring changes the model|two answers"),
+    ("test_restored_in_a_fresh_build_scores_the_same", "forgetful", "a restored model scores differently"),
+    ("test_saves_all_it_needs", "stashing", "beside fresh data"),
+    ("test_same_seed_same_numbers", "erratic", "trainings from one seed differ"),
+    ("test_resuming_equals_not_having_stopped", "amnesic", "of a resumed training differ"),
+    ("test_runs_on_any_device", "homebound", r"zeros\(\) without device="),
+    ("test_steps_read_nothing_from_the_device", "waiting", r"item\(\) waits"),
+    pytest.param("test_no_device_sync_inside_a_step", "waiting", "synchroniz", marks=pytest.mark.gpu),
+    pytest.param("test_cpu_and_gpu_agree", "twofaced", "scores differ by up to", marks=pytest.mark.gpu),
 ]
 BROKEN_OBJECTIVES = [
-    ("test_first_docstring_line_is_a_sentence", "mumbling"),
-    ("test_every_option_is_documented", "secretive"),
-    ("test_config_round_trips_through_toml", "rounding"),
-    ("test_no_dead_knobs", "idle"),
-    ("test_answers_in_kind", "vector"),
-    ("test_gradients_reach_inputs_and_parameters", "detached"),
-    ("test_leaves_its_inputs_alone", "inplace"),
-    ("test_same_seed_same_answer", "erratic"),
-    ("test_weight_scales_the_answer", "unweighted"),
-    ("test_runs_on_any_device_without_waiting", "homebound"),
-    ("test_runs_on_any_device_without_waiting", "waiting"),
-    pytest.param("test_runs_on_cuda", "rooted", marks=pytest.mark.gpu),
+    ("test_first_docstring_line_is_a_sentence", "mumbling", "lower case"),
+    ("test_every_option_is_documented", "secretive", "secret"),
+    ("test_config_round_trips_through_toml", "rounding", "another one"),
+    ("test_no_dead_knobs", "idle", "nobody reads: temperature"),
+    ("test_answers_in_kind", "vector", "one number"),
+    ("test_gradients_reach_inputs_and_parameters", "detached", "no gradient reaches input 2"),
+    ("test_leaves_its_inputs_alone", "inplace", "changed in place"),
+    ("test_same_seed_same_answer", "erratic", "from one seed differ"),
+    ("test_weight_scales_the_answer", "unweighted", "weight 1 gives"),
+    ("test_runs_on_any_device_without_waiting", "homebound", r"zeros\(\) without device="),
+    ("test_runs_on_any_device_without_waiting", "rooted", "written in the code"),
+    ("test_runs_on_any_device_without_waiting", "waiting", r"item\(\) waits"),
+    pytest.param("test_runs_on_cuda", "rooted", "cuda", marks=pytest.mark.gpu),
 ]
 BROKEN_SCENARIOS = [
-    ("test_first_docstring_line_is_a_sentence", "mumbling"),
-    ("test_every_option_is_documented", "secretive"),
-    ("test_config_round_trips_through_toml", "rounding"),
-    ("test_no_dead_knobs", "unread"),
-    ("test_processing_twice_agrees", "restless"),
-    ("test_ids_lead_there_and_back", "swapped"),
-    ("test_parts_are_disjoint", "leaking"),
-    ("test_validation_always_exists", "careless"),
-    ("test_batches_come_from_torchs_generator", "stubborn"),
-    ("test_pairs_are_known_and_negatives_are_not", "easy"),
-    ("test_training_never_sees_the_test_part", "peeking"),
-    ("test_queries_hide_what_is_known", "revealing"),
-    pytest.param("test_moves_to_a_device", "staying", marks=pytest.mark.gpu),
+    ("test_first_docstring_line_is_a_sentence", "mumbling", "lower case"),
+    ("test_every_option_is_documented", "secretive", "secret"),
+    ("test_config_round_trips_through_toml", "rounding", "another one"),
+    ("test_no_dead_knobs", "unread", "nobody reads: window"),
+    ("test_processing_twice_agrees", "restless", "two different results"),
+    ("test_ids_lead_there_and_back", "swapped", "the part valid is not the table's own"),
+    ("test_parts_are_disjoint", "leaking", "parts overlap"),
+    ("test_validation_always_exists", "careless", "no validation part is held out"),
+    ("test_batches_come_from_torchs_generator", "stubborn", "from two seeds are the same"),
+    ("test_pairs_are_known_and_negatives_are_not", "easy", "a negative is an item that the user likes"),
+    ("test_training_never_sees_the_test_part", "peeking", "batches change"),
+    ("test_queries_hide_what_is_known", "revealing", "hide something else"),
+    pytest.param("test_moves_to_a_device", "staying", "cpu", marks=pytest.mark.gpu),
 ]
 
 
@@ -115,23 +116,23 @@ def test_each_check_has_something_broken_for_it() -> None:
     assert named(BROKEN_SCENARIOS) == checks(ScenarioContract)
 
 
-@pytest.mark.parametrize(("check", "name"), BROKEN_MODELS)
-def test_a_broken_model_is_found_out(check: str, name: str, tmp_path: Path) -> None:
-    with pytest.raises((AssertionError, TrainingError, RuntimeError)):
+@pytest.mark.parametrize(("check", "name", "why"), BROKEN_MODELS)
+def test_a_broken_model_is_found_out(check: str, name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, TrainingError, RuntimeError), match=why):
         call(model_contract(name), check, tmp_path)
 
 
-@pytest.mark.parametrize(("check", "name"), BROKEN_OBJECTIVES)
-def test_a_broken_objective_is_found_out(check: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("check", "name", "why"), BROKEN_OBJECTIVES)
+def test_a_broken_objective_is_found_out(check: str, name: str, why: str, tmp_path: Path) -> None:
     contract = type(f"Test{name}", (ObjectiveContract,), {"component": name})()
-    with pytest.raises((AssertionError, RuntimeError)):
+    with pytest.raises(AssertionError, match=why):
         call(contract, check, tmp_path)
 
 
-@pytest.mark.parametrize(("check", "name"), BROKEN_SCENARIOS)
-def test_a_broken_scenario_is_found_out(check: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("check", "name", "why"), BROKEN_SCENARIOS)
+def test_a_broken_scenario_is_found_out(check: str, name: str, why: str, tmp_path: Path) -> None:
     contract = type(f"Test{name}", (ScenarioContract,), {"scenario": name})()
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=why):
         call(contract, check, tmp_path)
 
 
