@@ -60,7 +60,9 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]]:
             metadata = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint", str(error), fix="remove it and resume") from error
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint", str(error), fix="remove it and resume"
+        ) from error
     if "sslrec" not in metadata:
         raise CheckpointError(f"{path} was not made by sslrec", fix="name a run directory of sslrec train")
     about = cast(dict[str, Any], json.loads(metadata["sslrec"]))

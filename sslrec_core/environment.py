@@ -29,13 +29,16 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise DeviceError(f"'{name}' is not the name of a device", fix="--device cpu, cuda, cuda:1 or mps") from error
     if device.type == "cuda" and not torch.cuda.is_available():
+        built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
         raise DeviceError(
             "CUDA was asked for, and torch finds none",
-            f"torch {torch.__version__} is built {'for CUDA ' + torch.version.cuda if torch.version.cuda else 'without CUDA'}",
+            f"torch {torch.__version__} is built {built}",
             fix="--device cpu, or install a torch build for CUDA",
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"there is no {name}: torch finds {torch.cuda.device_count()} CUDA devices", fix="--device cuda")
+        raise DeviceError(
+            f"there is no {name}: torch finds {torch.cuda.device_count()} CUDA devices", fix="--device cuda"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("MPS was asked for, and torch finds none", fix="--device cpu")
     if device.type not in {"cpu", "cuda", "mps"}:
@@ -68,7 +71,12 @@ def _git_commit() -> str | None:
     """The commit of the folder that the run was started in, if it is a git checkout."""
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

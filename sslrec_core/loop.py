@@ -17,7 +17,8 @@ from sslrec_core.hooks import hookimpl
 
 if TYPE_CHECKING:
     from sslrec_core.model import Losses, Model
-    from sslrec_core.run import Result, Run
+    from sslrec_core.records import Result
+    from sslrec_core.run import Run
     from sslrec_core.settings import OptimConfig, TrainConfig
 
 StepListener = Callable[[Mapping[str, Tensor]], None]
@@ -107,9 +108,11 @@ class Loop:
         # Autocast is for the forward pass only; the backward pass follows the types that it recorded.
         with torch.autocast(self.device.type, enabled=False):
             first, *others = losses.values()
-            sum(others, first).backward()
+            torch.autograd.backward(sum(others, first))
             if self.train.clip is not None:
-                parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+                parameters = [
+                    p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]
+                ]
                 nn.utils.clip_grad_norm_(parameters, self.train.clip)
             for optimizer in optimizers:
                 optimizer.step()
@@ -157,8 +160,9 @@ class Loop:
         if finite.all():
             return
         row, column = (~finite).nonzero()[0].tolist()
+        value = values[row, column].item()
         raise TrainingError(
-            f"the loss '{terms[column]}' became {values[row, column].item()} at step {steps[row]} of epoch {self.epoch}",
+            f"the loss '{terms[column]}' became {value} at step {steps[row]} of epoch {self.epoch}",
             fix="a smaller --set optim.learning_rate, or --set train.clip=1.0",
         )
 
@@ -176,8 +180,10 @@ class Defaults:
     @hookimpl(trylast=True)
     def sslrec_run(self, run: Run) -> Result:
         """The stages, then the best checkpoint, then the test part: once."""
-        for run.stage in run.remaining_stages():
-            for run.epoch in run.remaining_epochs():
+        for stage in run.remaining_stages():
+            run.stage = stage
+            for epoch in run.remaining_epochs():
+                run.epoch = epoch
                 run.finish_epoch(run.hook.sslrec_epoch(run=run))
         run.restore_best()
         return run.finish(run.hook.sslrec_evaluate(run=run, split="test"))
@@ -196,7 +202,8 @@ class Defaults:
         """The configured evaluator, without gradients."""
         run.model.eval()
         with torch.no_grad(), precision(run.config.train.precision, run.device):
-            return run.evaluator.evaluate(run.model, run.data, split)
+            metrics: Mapping[str, float] = run.evaluator.evaluate(run.model, run.data, split)
+        return metrics
 
     @hookimpl(trylast=True)
     def sslrec_should_stop(self, run: Run) -> str | None:

@@ -7,17 +7,11 @@ The directory holds ``config.toml`` (complete), ``environment.json``, ``metrics.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import signal
-import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeAlias
 
 import pluggy
@@ -27,59 +21,32 @@ from torch import Tensor
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, pick_device
-from sslrec_core.errors import CheckpointError, ConfigError
+from sslrec_core.errors import CheckpointError, ConfigError, TrainingError
 from sslrec_core.evaluate import rank
 from sslrec_core.files import storage, write_text
 from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
+from sslrec_core.interrupt import StopRequest
 from sslrec_core.loop import Defaults, Loop, StepListener
 from sslrec_core.model import Stage
+from sslrec_core.records import (
+    BEST,
+    CONFIG,
+    ENVIRONMENT,
+    LAST,
+    METRICS,
+    RESULT,
+    Progress,
+    Result,
+    new_name,
+    read_result,
+    write_result,
+)
 from sslrec_core.registry import registry
 from sslrec_core.settings import Resolved, RunConfig
 
-CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
-BEST, LAST = "best.safetensors", "last.safetensors"
-
-
 Say: TypeAlias = Callable[[str], None]
 """Told what takes time, such as "reading kg/demo"."""
-
-
-@dataclass
-class Progress:
-    """The place in a training; saved with each checkpoint."""
-
-    stage: int = 0
-    epoch: int = 0
-    """Epochs of the stage that are complete."""
-    step: int = 0
-    best: float | None = None
-    best_epoch: int | None = None
-    best_metrics: dict[str, float] | None = None
-    without_gain: int = 0
-    stopped: str | None = None
-    events: int = 0
-    """Bytes of ``metrics.jsonl`` that belong to the complete epochs."""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a complete run found."""
-
-    path: Path
-    metrics: dict[str, float]
-    """On the test part, with the best epoch's weights."""
-    selection: dict[str, float]
-    """On the part that chose the epoch, at that epoch."""
-    best_epoch: int | None
-    label: str | None
-    """``selected on test`` or None."""
-    seconds: float
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run stopped because it was asked to; its last checkpoint is saved."""
 
 
 class Run:
@@ -103,7 +70,7 @@ class Run:
         self.in_training = False
         self._saved_at = time.monotonic()
         self._began_at = time.monotonic()
-        self._stop_asked = False
+        self._stop = StopRequest(f"sslrec train --resume {directory}")
         self._build()
 
     # ---- beginnings -----------------------------------------------------------------------------
@@ -131,7 +98,7 @@ class Run:
             with storage(directory, "making the run directory"):
                 if directory.exists():
                     raise FileExistsError(directory)
-        run = cls(config, directory or runs / _new_name(config), data_root, say)
+        run = cls(config, directory or runs / new_name(config), data_root, say)
         with storage(run.directory, "making the run directory"):
             run.directory.mkdir(parents=True)
         write_text(run.directory / CONFIG, run.config.to_toml(origins))
@@ -140,7 +107,9 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, directory: Path, *, device: str | None = None, data_root: Path | None = None, **evaluator: Any) -> Run:
+    def open(
+        cls, directory: Path, *, device: str | None = None, data_root: Path | None = None, **evaluator: Any
+    ) -> Run:
         """The run in ``directory`` with the best weights that it has, for evaluation or recommendation.
 
         Args:
@@ -173,7 +142,9 @@ class Run:
     def _reopen(cls, directory: Path, device: str | None, data_root: Path | None, evaluator: Mapping[str, Any]) -> Run:
         path = directory / CONFIG
         if not path.is_file():
-            raise CheckpointError(f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR")
+            raise CheckpointError(
+                f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR"
+            )
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         if device is not None:
             values["run"]["device"] = device
@@ -190,7 +161,9 @@ class Run:
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
         torch.manual_seed(config.run.seed)
         scenario: Scenario = config.scenario.build()
-        prepared = load_prepared(config.data.build(), scenario, name=config.data.name, root=self.data_root, say=self.say)
+        prepared = load_prepared(
+            config.data.build(), scenario, name=config.data.name, root=self.data_root, say=self.say
+        )
         self.facts: dict[str, Any] = prepared.meta
         self.data = scenario.data(prepared).to(self.device)
         self.model = config.model.build(self.data).to(self.device)
@@ -217,7 +190,11 @@ class Run:
 
     def _listener(self, impl: pluggy.HookImpl) -> StepListener:
         wanted = impl.argnames  # a listener takes only what it needs, of run and losses
-        return lambda losses: impl.function(*(losses if name == "losses" else self for name in wanted))
+
+        def listen(losses: Mapping[str, Tensor]) -> None:
+            impl.function(*(losses if name == "losses" else self for name in wanted))
+
+        return listen
 
     # ---- the training ---------------------------------------------------------------------------
 
@@ -232,10 +209,19 @@ class Run:
         if finished.exists():
             return read_result(self.directory)
         self._began_at = time.monotonic()
-        with self._signals():
+        with self._stop.listening():
             self.in_training = True
-            result: Result = self.hook.sslrec_run(run=self)
+            try:
+                result: Result = self.hook.sslrec_run(run=self)
+            except TrainingError as error:
+                raise TrainingError(error.problem, *error.facts, self._last_good(), fix=error.fix) from error
         return result
+
+    def _last_good(self) -> str:
+        path = self.directory / LAST
+        if not path.exists():
+            return "no checkpoint was written before it"
+        return f"last good checkpoint: {path}, after epoch {checkpoint.load(path)[1]['epoch']}"
 
     def remaining_stages(self) -> Iterator[Stage]:
         """The stages that are not complete, each counted when it is."""
@@ -264,11 +250,11 @@ class Run:
         if self.stage.judged and due:
             self._judge()
         progress.seconds += time.monotonic() - self._began_at
-        if self._stop_asked or time.monotonic() - self._saved_at >= self.config.run.checkpoint_seconds:
+        if self._stop.asked or time.monotonic() - self._saved_at >= self.config.run.checkpoint_seconds:
             self._save_last()
         self._began_at = time.monotonic()
-        if self._stop_asked:
-            raise Interrupted(f"stopped after epoch {self.epoch}; go on with: sslrec train --resume {self.directory}")
+        if self._stop.asked:
+            raise self._stop.leave(f"after epoch {self.epoch}")
 
     def _judge(self) -> None:
         """Evaluate on the selecting part, keep the weights if they are the best yet, and ask whether to stop."""
@@ -311,9 +297,7 @@ class Run:
             label=self.config.label,
             seconds=round(self.progress.seconds, 3),
         )
-        content = {"model": self.config.model.name, "data": self.config.data.name, **asdict(result)}
-        del content["path"]  # a directory may be moved
-        write_text(self.directory / RESULT, json.dumps(content, indent=1) + "\n")
+        write_result(result, self.config)
         return result
 
     def record(self, event: str, **values: Any) -> None:
@@ -342,7 +326,9 @@ class Run:
                 items, scores = rank(scorer, queries, k)
                 for row, values in zip(items.cpu(), scores.tolist(), strict=True):
                     kept = row[row >= 0]
-                    lists.append(list(zip(self.data.items.raw(kept.numpy()).tolist(), values[: len(kept)], strict=True)))
+                    lists.append(
+                        list(zip(self.data.items.raw(kept.numpy()).tolist(), values[: len(kept)], strict=True))
+                    )
         return dict(zip(users, lists, strict=True))
 
     # ---- checkpoints ----------------------------------------------------------------------------
@@ -392,9 +378,10 @@ class Run:
             self.model.load_weights(weights)
         except RuntimeError as error:
             raise CheckpointError(
-                f"the checkpoint in {self.directory} does not fit {self.config.model.name}", *str(error).splitlines()[1:],
+                f"the checkpoint in {self.directory} does not fit {self.config.model.name}",
+                *str(error).splitlines()[1:],
                 fix="use the data and configuration that it was trained with",
-            ) from error  # fmt: skip
+            ) from error
 
     def _check_made_by(self, about: Mapping[str, Any]) -> None:
         choice = self.config.model
@@ -410,46 +397,3 @@ class Run:
                 f"checkpoint: revision {about['revision']}    installed: revision {revision} ({about['plugin']})",
                 fix=f"install the version of {about['plugin']} that environment.json names, or train again",
             )
-
-    # ---- interruption ---------------------------------------------------------------------------
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the training after the epoch, with a checkpoint; the second at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self._stop_asked:
-                raise Interrupted(f"stopped at once; go on with: sslrec train --resume {self.directory}")
-            self._stop_asked = True
-            note = "finishing the epoch, then saving; again to stop at once\n"
-            os.write(2, note.encode())
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _new_name(config: RunConfig) -> str:
-    """``<model>-<dataset>-<time>-<chance>``; chance keeps runs that start together apart."""
-    model, data = (choice.name.rpartition("/")[2] for choice in (config.model, config.data))
-    return f"{model}-{data}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def read_result(directory: Path) -> Result:
-    """The result of the complete run in ``directory``.
-
-    Raises:
-        CheckpointError: the run is not complete.
-    """
-    path = directory / RESULT
-    if not path.is_file():
-        raise CheckpointError(f"the run in {directory} is not complete", fix=f"sslrec train --resume {directory}")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    names = ("metrics", "selection", "best_epoch", "label", "seconds")
-    return Result(path=directory, **{name: content[name] for name in names})

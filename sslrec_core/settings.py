@@ -111,7 +111,7 @@ class RunConfig(Config):
 
     def to_toml(self, comments: Mapping[str, str] | None = None) -> str:
         """The complete configuration as TOML, each line with its comment from ``comments``."""
-        return to_toml(self.model_dump(mode="json", exclude_none=True), comments)
+        return to_toml(self.model_dump(mode="json"), comments)
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,10 @@ def resolve(
     model_entry = _model(named)
     data_entry, scenario = _dataset(named, model_entry)
     base = {"model": {"name": model_entry.name}, "data": {"name": data_entry.name}, "scenario": {"name": scenario}}
-    own = model_entry.name.partition("/")[0] if "/" in model_entry.name else None
     layers = [
         Layer("command line", base),
         *_preset(model_entry, data_entry, preset),
-        *(Layer(layer.origin, _in_full(layer.values, own)) for layer in above),
+        *(Layer(layer.origin, _in_full(layer.values, model_entry.scenario)) for layer in above),
     ]
     values, origins = merge(layers)
     try:
@@ -179,11 +178,11 @@ def _named(model: str | None, dataset: str | None, options: Mapping[str, Any]) -
     if model is not None:
         values.setdefault("model", {})["name"] = model
     if dataset is not None:
-        values.setdefault("data", {}).update(_reference(dataset))
+        values.setdefault("data", {}).update(reference(dataset))
     return values
 
 
-def _reference(dataset: str) -> dict[str, Any]:
+def reference(dataset: str) -> dict[str, Any]:
     """A dataset's table: its name, or the reader of own files with a path."""
     looks_like_path = dataset.startswith((".", "/", "~")) or Path(dataset).suffix != "" or "\\" in dataset
     if looks_like_path:
@@ -225,10 +224,8 @@ def _dataset(values: Mapping[str, Any], model: Entry) -> tuple[Entry, str]:
     name = _name(values, "data")
     if name is None:
         raise ConfigError(f"no dataset is named for {model.name}", fix="add --dataset NAME, see: sslrec list datasets")
-    own = model.name.partition("/")[0] if "/" in model.name else None
-    entry = registry().find("dataset", name, scenario=own)
-    given = _name(values, "scenario")
-    scenario = own or given or (entry.name.partition("/")[0] if "/" in entry.name else None)
+    entry = registry().find("dataset", name, scenario=model.scenario)
+    scenario = model.scenario or _name(values, "scenario") or entry.scenario
     if scenario is None:
         known = " or ".join(e.name for e in registry().entries("scenario"))
         raise ConfigError(

@@ -49,13 +49,23 @@ class Job:
     def arguments(self) -> list[str]:
         """The command that repeats the run."""
         sets = [part for text in self.assignments for part in ("--set", text)]
-        return ["train", self.model, "--dataset", self.dataset, "--protocol", self.protocol, "--seed", str(self.seed), *sets]
+        return [
+            "train",
+            self.model,
+            "--dataset",
+            self.dataset,
+            "--protocol",
+            self.protocol,
+            "--seed",
+            str(self.seed),
+            *sets,
+        ]
 
 
 def jobs(page: str, spec: dict[str, Any]) -> list[Job]:
     """Every run that the specification asks for."""
     return [
-        Job(page, model["name"], spec["dataset"], protocol, seed, tuple(spec.get("set", ())) + tuple(model.get("set", ())))
+        Job(page, model["name"], spec["dataset"], protocol, seed, (*spec.get("set", ()), *model.get("set", ())))
         for model in spec["models"]
         for protocol in spec["protocols"]
         for seed in (model.get("seeds") or spec["seeds"])
@@ -92,13 +102,12 @@ def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
     names = spec["metrics"]
     for protocol in spec["protocols"]:
         lines += [f"## Protocol: {protocol}" + (" (selected on test)" if protocol == "published" else ""), ""]
-        lines += ["| model | seeds | " + " | ".join(names) + " | best epoch | training s |", "|---|---|" + "---:|" * (len(names) + 2)]
+        lines.append(f"| model | seeds | {' | '.join(names)} | best epoch | training s |")
+        lines.append("|---|---|" + "---:|" * (len(names) + 2))
         for model in spec["models"]:
-            rows = [
-                json.loads((keep / job.name / "result.json").read_text())
-                for job in wanted
-                if job.model == model["name"] and job.protocol == protocol and (keep / job.name / "result.json").exists()
-            ]
+            mine = [job for job in wanted if (job.model, job.protocol) == (model["name"], protocol)]
+            files = [keep / job.name / "result.json" for job in mine]
+            rows = [json.loads(path.read_text()) for path in files if path.exists()]
             if rows:
                 cells = [_spread([row["metrics"][name] for row in rows]) for name in names]
                 epochs = ", ".join(str(row["best_epoch"]) for row in rows)
@@ -120,7 +129,7 @@ def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if any(sign in text for sign in "[]{}\" ") else text
+    return f"'{text}'" if any(sign in text for sign in '[]{}" ') else text
 
 
 def _spread(values: list[float]) -> str:

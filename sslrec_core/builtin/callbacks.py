@@ -21,7 +21,8 @@ from sslrec_core.loop import Callback
 
 if TYPE_CHECKING:
     from sslrec_core.model import Model
-    from sslrec_core.run import Result, Run
+    from sslrec_core.records import Result
+    from sslrec_core.run import Run
 
 
 class Progress(Callback):
@@ -77,7 +78,9 @@ class Progress(Callback):
             best = run.progress.best
             mark = " *" if best is None or metrics[judge] > best else ""
             seconds = time.monotonic() - self._began
-            self._console.print(f"epoch {run.epoch:>4}  {losses}  {split} {values}{mark}  {seconds:.1f} s", soft_wrap=True)
+            self._console.print(
+                f"epoch {run.epoch:>4}  {losses}  {split} {values}{mark}  {seconds:.1f} s", soft_wrap=True
+            )
         return metrics
 
     def _bar(self) -> Bar:

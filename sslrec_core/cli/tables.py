@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from sslrec_core.run import Result
+from sslrec_core.records import Result
 from sslrec_core.settings import RunConfig
 
 

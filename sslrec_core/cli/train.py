@@ -16,9 +16,13 @@ from sslrec_core.settings import resolve
 
 def command(
     model: Annotated[str | None, typer.Argument(help="Model, such as lightgcn or kg/kgcl.", show_default=False)] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset, or the path of your own file.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Dataset, or the path of your own file.")
+    ] = None,
     config: Annotated[list[Path] | None, typer.Option("--config", "-c", help="TOML or YAML file; may repeat.")] = None,
-    assign: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, as in model.layers=3; may repeat.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, as in model.layers=3; may repeat.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A preset other than the model's own for this dataset.")] = None,
     protocol: Annotated[str | None, typer.Option(help="standard, or published: selected on test.")] = None,
     seed: Annotated[int | None, typer.Option(help="Start of all randomness.")] = None,
@@ -36,7 +40,9 @@ def command(
     Example: sslrec train kgcl --dataset kg/demo --set train.epochs=20
     """
     options: dict[str, Any] = {}
-    run_options = {key: value for key, value in (("seed", seed), ("device", device)) if value is not None}
+    run_options: dict[str, Any] = {
+        key: value for key, value in (("seed", seed), ("device", device)) if value is not None
+    }
     if quiet or as_json:
         run_options["callbacks"] = []
     if run_options:
@@ -46,10 +52,18 @@ def command(
     resolved = None
     if resume is None:
         resolved = resolve(
-            model, dataset, files=config or (), assignments=assign or (), preset=preset, protocol=protocol, options=options
+            model,
+            dataset,
+            files=config or (),
+            assignments=assign or (),
+            preset=preset,
+            protocol=protocol,
+            options=options,
         )
 
-    from sslrec_core.run import Interrupted, Run, read_result
+    from sslrec_core.interrupt import Interrupted
+    from sslrec_core.records import read_result
+    from sslrec_core.run import Run
 
     def say(text: str) -> None:
         if not (quiet or as_json):

@@ -39,7 +39,9 @@ def test_an_optimizer_goes_on_where_it_stood(tmp_path: Path) -> None:
 
     first = Adam([part], 0.1, fused=True)
     steps(part, first, 1)
-    checkpoint.save(tmp_path / "s.safetensors", checkpoint.prefixed(checkpoint.optimizer_state(first), "optim/main"), {})
+    checkpoint.save(
+        tmp_path / "s.safetensors", checkpoint.prefixed(checkpoint.optimizer_state(first), "optim/main"), {}
+    )
     tensors, _ = checkpoint.load(tmp_path / "s.safetensors")
     second = Adam([part], 0.1, fused=True)
     checkpoint.load_optimizer_state(second, checkpoint.under(tensors, "optim/main"))

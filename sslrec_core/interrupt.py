@@ -1,0 +1,49 @@
+"""Stopping a training without losing it: the first signal asks, the second insists."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run stopped because it was asked to; its last checkpoint is saved."""
+
+
+class StopRequest:
+    """Whether somebody asked the training to stop, by Ctrl-C or SIGTERM."""
+
+    def __init__(self, how_to_go_on: str) -> None:
+        self.asked = False
+        self._how_to_go_on = how_to_go_on
+
+    def leave(self, when: str) -> Interrupted:
+        """The exception that ends the run, with the command that goes on."""
+        return Interrupted(f"stopped {when}; go on with: {self._how_to_go_on}")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """The first signal sets ``asked``; the second raises :class:`Interrupted` at once.
+
+        Signals belong to the main thread: elsewhere this does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise self.leave("at once")
+        self.asked = True
+        # A signal may arrive in the middle of a write to sys.stderr; this one cannot clash with it.
+        os.write(2, b"finishing the epoch, then saving; again to stop at once\n")

@@ -1,0 +1,76 @@
+"""What a run leaves in its directory: file names, the place in a training, the result."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sslrec_core.errors import CheckpointError
+from sslrec_core.files import write_text
+from sslrec_core.settings import RunConfig
+
+CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+@dataclass
+class Progress:
+    """The place in a training; saved with each checkpoint."""
+
+    stage: int = 0
+    epoch: int = 0
+    """Epochs of the stage that are complete."""
+    step: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    best_metrics: dict[str, float] | None = None
+    without_gain: int = 0
+    stopped: str | None = None
+    events: int = 0
+    """Bytes of ``metrics.jsonl`` that belong to the complete epochs."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a complete run found."""
+
+    path: Path
+    metrics: dict[str, float]
+    """On the test part, with the best epoch's weights."""
+    selection: dict[str, float]
+    """On the part that chose the epoch, at that epoch."""
+    best_epoch: int | None
+    label: str | None
+    """``selected on test`` or None."""
+    seconds: float
+
+
+def new_name(config: RunConfig) -> str:
+    """``<model>-<dataset>-<time>-<chance>``; chance keeps runs that start together apart."""
+    model, data = (choice.name.rpartition("/")[2] for choice in (config.model, config.data))
+    return f"{model}-{data}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def read_result(directory: Path) -> Result:
+    """The result of the complete run in ``directory``.
+
+    Raises:
+        CheckpointError: the run is not complete.
+    """
+    path = directory / RESULT
+    if not path.is_file():
+        raise CheckpointError(f"the run in {directory} is not complete", fix=f"sslrec train --resume {directory}")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names = ("metrics", "selection", "best_epoch", "label", "seconds")
+    return Result(path=directory, **{name: content[name] for name in names})
+
+
+def write_result(result: Result, config: RunConfig) -> None:
+    """Write ``result.json``: its presence means that the run is complete."""
+    content = {"model": config.model.name, "data": config.data.name, **asdict(result)}
+    del content["path"]  # a directory may be moved
+    write_text(result.path / RESULT, json.dumps(content, indent=1) + "\n")
