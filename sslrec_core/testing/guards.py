@@ -29,9 +29,10 @@ _WAITS: Mapping[Any, str] = {
 
 
 class Placement(TorchFunctionMode):
-    """Notes each tensor that is made without a device, or on one that is written in the code.
+    """Notes each tensor that is made without a device, or on one that is named in the code.
 
-    Such code works on the machine of its author: beside tensors on another device it fails.
+    Such code works on the machine of its author: beside tensors on another device it fails.  Work that belongs on the
+    host wherever the data is says so with ``device=torch.device("cpu")``.
     """
 
     def __init__(self) -> None:

@@ -25,9 +25,9 @@ class Checkerboard(Dataset):
     the ``known`` items after that are for training.  Whoever learns the colours ranks the held-out item first once
     the known ones are hidden.
 
-    The table ``triples`` says the colour of each item, and ``trust`` joins each user to the next two of the colour.
-    Where ``known`` is 1 no two users share an item, so nothing else tells: there a model that reads the triples must
-    do better than one to which they were given shuffled.
+    The table ``triples`` says the colour of each item (and its row, which tells nothing), and ``trust`` joins each
+    user to the next two of the colour.  Where ``known`` is 1 no two users share an item, so nothing else tells the
+    colours: there a model that reads such a table must do better than one to which it was given shuffled.
     """
 
     class Config(Dataset.Config):
@@ -68,9 +68,10 @@ class Checkerboard(Dataset):
         return Raw(tables)
 
     def _triples(self, size: int) -> dict[str, Column]:
-        """Each item's colour, by relation 0, as an entity numbered after the items."""
-        colour = self._told(size + np.arange(size) % self.config.colours)
-        return {"head": np.arange(size), "relation": np.zeros(size, np.int64), "tail": colour}
+        """Each item's colour by relation 0, its row by relation 1; both are entities numbered after the items."""
+        items, colours = np.arange(size), self.config.colours
+        tail = np.concatenate([self._told(size + items % colours), size + colours + items // colours])
+        return {"head": np.tile(items, 2), "relation": np.repeat(np.arange(2), size), "tail": tail}
 
     def _trust(self, rows: int) -> dict[str, Column]:
         """Each user's two successors of the same colour."""

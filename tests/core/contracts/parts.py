@@ -138,7 +138,8 @@ class Sound(Scenario):
     def process(self, raw: Raw) -> Prepared:
         prepared = prepare_interactions(raw, self.config)
         triples = {name: np.asarray(column) for name, column in raw.tables["triples"].items()}
-        colour = triples["tail"][np.argsort(triples["head"])]
+        told = triples["relation"] == 0
+        colour = triples["tail"][told][np.argsort(triples["head"][told])]
         return Prepared({**prepared.arrays, "colour": colour - colour.min()}, prepared.meta)
 
     def data(self, prepared: Prepared) -> Data:
