@@ -1,7 +1,8 @@
 """The nouns of data: files, raw tables, datasets, scenarios, interactions, queries.
 
-A :class:`Dataset` reads files into a :class:`Raw`; a :class:`Scenario` turns that into :class:`Prepared` arrays (ids, filters,
-split), which are cached, and those into :class:`Data`: tensors that draw batches and queries on their device.
+A :class:`Dataset` reads files into a :class:`Raw`; a :class:`Scenario` turns that into :class:`Prepared` arrays (ids,
+filters, split), which are cached, and those into :class:`Data`: tensors that draw batches and queries on their
+device.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from sslrec_core.settings import TrainConfig
 
 __all__ = [
-    "PARTS", "Coded", "Data", "Dataset", "File", "Interactions", "PairBatch", "Prepared", "Queries", "Raw", "Rows", "Scenario",
-    "Vocabulary", "load_data", "load_prepared",
+    "PARTS", "Coded", "Data", "Dataset", "File", "Interactions", "PairBatch", "Prepared", "Queries", "Raw", "Rows",
+    "Scenario", "Vocabulary", "load_data", "load_prepared",
 ]  # fmt: skip
 
 Array: TypeAlias = NDArray[Any]
@@ -79,8 +80,9 @@ Column: TypeAlias = "Array | Coded"
 class Raw:
     """Tables as they stand in the files, with raw ids.
 
-    ``interactions`` has ``user`` and ``item`` and may have ``time`` (numbers), ``rating`` and ``part`` (0 train, 1 valid, 2 test).
-    ``triples`` has ``head``, ``relation``, ``tail``; ``trust`` has ``source`` and ``target``.
+    ``interactions`` has ``user`` and ``item`` and may have ``time`` (numbers), ``rating`` and ``part`` (0 train, 1
+    valid, 2 test). ``triples`` has ``head``, ``relation``, ``tail``; ``links`` has ``item`` and ``entity`` where the
+    two have ids of their own; ``trust`` has ``source`` and ``target``, both users.
     """
 
     tables: dict[str, dict[str, Column]]
@@ -95,8 +97,8 @@ class Raw:
 class Dataset(Configured):
     """Where raw tables come from: files, their checksums, a licence, a source.
 
-    The dataset's folder is named like the dataset, ``<root>/<scenario>/<name>``.  Declared files are verified, and downloaded
-    where they are missing, before :meth:`read` is called.
+    The dataset's folder is named like the dataset, ``<root>/<scenario>/<name>``.  Declared files are verified, and
+    downloaded where they are missing, before :meth:`read` is called.
 
     Stability: stable for implementers from API 1.
     """
@@ -135,11 +137,11 @@ class Scenario(Configured):
 
     class Config(Configured.Config):
         holdout: Rate = 0.1
-        """Share of each user's training interactions kept for validation where the files bring no validation part; 0: none.
-        With leave-one-out any value above 0 holds out the last but one, with time the latest share."""
+        """Share of each user's training interactions kept for validation where the files bring no validation part; 0:
+        none. With leave-one-out any value above 0 holds out the last but one, with time the latest share."""
         split: Literal["auto", "own", "ratio", "leave-one-out", "time"] = "auto"
-        """How to split: the files' own parts, at random per user, each user's last interaction, or at one moment for all.
-        ``auto``: own parts where there are any, else ratio."""
+        """How to split: the files' own parts, at random per user, each user's last interaction, or at one moment for
+        all. ``auto``: own parts where there are any, else ratio."""
         ratios: tuple[float, ...] = (0.8, 0.2)
         """Shares of training and test, or of training, validation and test, for the splits ratio and time."""
         k_core: NonNegativeInt = 0
@@ -153,7 +155,9 @@ class Scenario(Configured):
         @classmethod
         def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
             if len(value) not in (2, 3) or min(value) < 0 or value[0] <= 0 or value[-1] <= 0:
-                raise ValueError("must be two or three shares (train, test or train, valid, test), the outer ones above 0")
+                raise ValueError(
+                    "must be two or three shares (train, test or train, valid, test), the outer ones above 0"
+                )
             if abs(sum(value) - 1) > 1e-6:
                 raise ValueError(f"must add up to 1, these add up to {sum(value):g}")
             return value
@@ -226,8 +230,10 @@ class Data(Protocol):
         """One epoch, drawn on the data's device."""
         ...
 
-    def queries(self, split: str, size: int, hide: str = "train+valid") -> Iterator[Queries]:
-        """Users with something to find in ``split``, ``size`` at a time."""
+    def queries(
+        self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None
+    ) -> Iterator[Queries]:
+        """Users with something to find in ``split``, or the given ``users``, ``size`` at a time."""
         ...
 
 
@@ -251,7 +257,8 @@ class Interactions:
         arrays = prepared.arrays
         users, items = (vocabulary_from(arrays, name) for name in ("users", "items"))
         parts = {
-            name: Rows(tensor(arrays[f"{name}.pointers"]), tensor(arrays[f"{name}.columns"]), len(items)) for name in PARTS
+            name: Rows(tensor(arrays[f"{name}.pointers"]), tensor(arrays[f"{name}.columns"]), len(items))
+            for name in PARTS
         }
         return cls(parts, users, items)
 
@@ -312,10 +319,10 @@ class Interactions:
     ) -> Iterator[PairBatch]:
         """One epoch: every training pair once in random order, with ``train.negatives`` exact uniform negatives each.
 
-        Batches are slices of one permutation, drawn on the device without synchronisation.  ``last_batch`` decides about
-        a tail shorter than ``train.batch_size``: ``partial`` gives it, ``wrap`` fills it from the start of the permutation,
-        ``drop`` leaves it out.  Of ``world`` processes with equal generators each gets every ``world``-th pair; a few pairs are
-        repeated so that all take the same number of steps.
+        Batches are slices of one permutation, drawn on the device without synchronisation.  ``last_batch`` decides
+        about a tail shorter than ``train.batch_size``: ``partial`` gives it, ``wrap`` fills it from the start of the
+        permutation, ``drop`` leaves it out.  Of ``world`` processes with equal generators each gets every
+        ``world``-th pair; a few pairs are repeated so that all take the same number of steps.
         """
         users, positives = self._pairs
         order = torch.randperm(len(users), generator=generator, device=self.device)
@@ -334,16 +341,19 @@ class Interactions:
             for at in range(0, len(chosen), size):
                 yield PairBatch(u[at : at + size], p[at : at + size], n[at : at + size])
 
-    def queries(self, split: str, size: int, hide: str = "train+valid") -> Iterator[Queries]:
-        """Users with something to find in ``split``, in order, at most ``size`` at a time.
+    def queries(
+        self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None
+    ) -> Iterator[Queries]:
+        """Users with something to find in ``split``, in order, or the given ``users``; at most ``size`` at a time.
 
-        ``hide`` says which parts' items are not to be recommended: ``train`` or ``train+valid``.  What is asked for is never
-        hidden, so that on the validation part only training items are.
+        ``hide`` says which parts' items are not to be recommended: ``train`` or ``train+valid``.  What is asked for
+        is never hidden, so that on the validation part only training items are.
         """
         truth = self.parts[split]
         seen = self.together(*(name for name in hide.split("+") if name != split))
-        for users in truth.counts.nonzero().squeeze(1).split(size):
-            yield Queries(users, seen.select(users), truth.select(users))
+        asking = truth.counts.nonzero().squeeze(1) if users is None else users
+        for some in torch.split(asking, size):
+            yield Queries(some, seen.select(some), truth.select(some))
 
 
 def wrapped(order: Tensor, length: int) -> Tensor:
@@ -362,7 +372,9 @@ def tensor(array: Array) -> Tensor:
 def vocabulary_from(arrays: Mapping[str, Array], name: str) -> Vocabulary:
     """The vocabulary kept in ``arrays`` under ``<name>.*``."""
     prefix = f"{name}."
-    return Vocabulary.from_arrays({key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)})
+    return Vocabulary.from_arrays(
+        {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    )
 
 
 # ---- from a name to data ------------------------------------------------------------------------
@@ -388,8 +400,9 @@ def load_prepared(
         DataError: a file is missing, damaged or malformed.
         StorageError: a folder cannot be written.
     """
-    from sslrec_core.ingest.cache import Cache, data_root
+    from sslrec_core.ingest.cache import Cache
     from sslrec_core.ingest.download import provide
+    from sslrec_core.ingest.places import data_root
 
     say = say or (lambda _: None)
     store = Cache(cache)

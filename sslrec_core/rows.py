@@ -109,9 +109,10 @@ class Rows:
     def draw_absent(self, rows: Tensor, draws: int, generator: torch.Generator | None = None) -> Tensor:
         """``draws`` columns for each of ``rows``, uniform over the columns that the row does not own.
 
-        Exact and without rejection: the r-th absent column of a row is r plus the number of owned columns that have at most
-        r absent columns below them, which one binary search counts.  Fixed shapes and no synchronisation.  Draws are
-        independent, with replacement.  Every row in ``rows`` must lack a column.  ``Long[n] -> Long[n, draws]``
+        Exact and without rejection: the r-th absent column of a row is r plus the number of owned columns that have
+        at most r absent columns below them, which one binary search counts.  Fixed shapes and no synchronisation.
+        Draws are independent, with replacement.  Every row in ``rows`` must lack a column.  ``Long[n] -> Long[n,
+        draws]``
         """
         free = (self.n_columns - self.counts[rows]).unsqueeze(1)
         # 2**62 is so far above any number of columns that the modulus favours none measurably (below 1e-9).

@@ -17,8 +17,8 @@ Array = NDArray[Any]
 class Vocabulary:
     """A sorted list of distinct raw ids, and the way from an id to its place in it and back.
 
-    Ids are all integers or all text; whole ranges 0 .. n-1 cost no memory.  Nothing is pickled: :meth:`arrays` gives plain
-    arrays and :meth:`from_arrays` takes them, memory-mapped ones too.
+    Ids are all integers or all text; whole ranges 0 .. n-1 cost no memory.  Nothing is pickled: :meth:`arrays` gives
+    plain arrays and :meth:`from_arrays` takes them, memory-mapped ones too.
 
     Stability: stable for callers from API 1.
     """
@@ -90,7 +90,7 @@ class Vocabulary:
     def raw(self, indices: Any) -> Array:
         """Raw ids of ``indices`` (any shape of integers, tensor or array), in the same shape."""
         places = np.asarray(indices, dtype=np.int64)
-        if places.size and not (0 <= places.min() and places.max() < self._size):
+        if places.size and not (places.min() >= 0 and places.max() < self._size):
             raise IndexError(f"index outside 0..{self._size - 1}")
         if self._integers is not None:
             return np.asarray(self._integers)[places]
@@ -123,13 +123,13 @@ class Vocabulary:
         """Numbers of many raw ids at once, -1 for those that are not here.  ``[n] -> Long[n]``"""
         raw = np.asarray(raw)
         if self._text is not None:
-            wanted = np.char.encode(raw.astype(str), "utf-8")
+            wanted: Array = np.char.encode(raw.astype(str), "utf-8")
             known = self._padded(np.arange(self._size))
         else:
             wanted = raw.astype(np.int64)
-            known = np.asarray(self._integers) if self._integers is not None else None
-        if known is None:
-            return np.where((wanted >= 0) & (wanted < self._size), wanted, -1)
+            if self._integers is None:
+                return np.where((wanted >= 0) & (wanted < self._size), wanted, -1)
+            known = np.asarray(self._integers)
         if not self._size:
             return np.full(raw.shape, -1, np.int64)
         place = np.searchsorted(known, wanted).clip(max=self._size - 1)

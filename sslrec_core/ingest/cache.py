@@ -1,7 +1,7 @@
 """Prepared data on disk: found by what it was made of, memory-mapped, never half there.
 
-An entry is a folder of ``.npy`` files and ``meta.json``, written under a temporary name and renamed when it is whole.  When two
-processes make the same entry at once, the second to finish throws its copy away.
+An entry is a folder of ``.npy`` files and ``meta.json``, written under a temporary name and renamed when it is whole.
+When two processes make the same entry at once, the second to finish throws its copy away.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from sslrec_core.config import Configured
 from sslrec_core.data import Array, Dataset, Prepared, Scenario
 from sslrec_core.errors import DataError, StorageError
 from sslrec_core.files import write_text
+from sslrec_core.ingest.places import cache_root
 
 FORMAT = 1
 """Grows when the code in ``sslrec_core.ingest`` would prepare other arrays from the same files and options."""
@@ -30,16 +30,6 @@ SETTLED = 2.0
 """Seconds after which a file's time stamp can be trusted to change with its content."""
 ABANDONED = 86_400.0
 """Seconds after which a temporary folder is taken for a dead process's."""
-
-
-def data_root() -> Path:
-    """The folder of all datasets: ``SSLREC_DATA``, else the user's data folder."""
-    return Path(os.environ.get("SSLREC_DATA") or platformdirs.user_data_dir("sslrec", False)).expanduser()
-
-
-def cache_root() -> Path:
-    """The folder of everything that can be made again: ``SSLREC_CACHE``, else the user's cache folder."""
-    return Path(os.environ.get("SSLREC_CACHE") or platformdirs.user_cache_dir("sslrec", False)).expanduser()
 
 
 class Cache:
@@ -87,7 +77,7 @@ class Cache:
         return self.folder / "prepared" / f"{name.replace('/', '-')}-{key[:16]}"
 
     def fetch(self, name: str, key: str, build: Callable[[], Prepared]) -> Prepared:
-        """The entry for ``key``; ``build`` makes it if it is not there.  Its arrays are copy-on-write maps of the files.
+        """The entry for ``key``, made by ``build`` if it is not there; its arrays are copy-on-write maps of files.
 
         Raises:
             StorageError: the folder is read-only or the disk is full; nothing half-written is left.
@@ -105,12 +95,14 @@ class Cache:
                 _write(temporary, key, prepared)
                 _publish(temporary, final, key)
             except OSError as error:
-                raise self._refused(final, error) from error
+                raise self._refused(final.parent, error) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         opened = _opened(final, key)
         if opened is None:
-            raise StorageError(f"{final} was written but cannot be read back", fix="check the disk, or set SSLREC_CACHE")
+            raise StorageError(
+                f"{final} was written but cannot be read back", fix="check the disk, or set SSLREC_CACHE"
+            )
         return opened
 
     def _make(self, folder: Path) -> None:
@@ -119,9 +111,9 @@ class Cache:
         except OSError as error:
             raise self._refused(folder, error) from error
 
-    def _refused(self, path: Path, error: OSError) -> StorageError:
+    def _refused(self, folder: Path, error: OSError) -> StorageError:
         return StorageError(
-            f"cannot write prepared data into {path.parent if path.suffix else path}",
+            f"cannot write prepared data into {folder}",
             error.strerror or str(error),
             fix="free some space, or set SSLREC_CACHE to a folder that can be written",
         )
@@ -137,7 +129,9 @@ def _write(folder: Path, key: str, prepared: Prepared) -> None:
     for name, array in prepared.arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     shapes = {name: [array.dtype.str, list(array.shape)] for name, array in prepared.arrays.items()}
-    (folder / "meta.json").write_text(json.dumps({"key": key, "arrays": shapes, "meta": prepared.meta}), encoding="utf-8")
+    (folder / "meta.json").write_text(
+        json.dumps({"key": key, "arrays": shapes, "meta": prepared.meta}), encoding="utf-8"
+    )
 
 
 def _publish(temporary: Path, final: Path, key: str) -> None:

@@ -7,6 +7,7 @@ import http.client
 import lzma
 import os
 import shutil
+import ssl
 import tarfile
 import time
 import urllib.error
@@ -23,6 +24,7 @@ from filelock import FileLock
 from sslrec_core.data import Dataset, File
 from sslrec_core.errors import DataError, SslrecError, StorageError
 from sslrec_core.ingest.cache import Cache
+from sslrec_core.ingest.packed import OPENERS
 from sslrec_core.ingest.progress import Meter, meter
 
 BLOCK = 2**18
@@ -72,6 +74,8 @@ def provide(dataset: Dataset, folder: Path, *, name: str, store: Cache, say: Say
                 continue
             still = [other for other in required if not (folder / other.name).is_file()]
             raise absent(dataset, folder, name, still, str(reason)) from reason
+        except StorageError as error:
+            raise StorageError(error.problem, *error.facts, *_described(folder, required), fix=error.fix) from error
 
 
 def verify(path: Path, sha256: str | None, size: int | None, name: str, store: Cache) -> None:
@@ -135,6 +139,17 @@ def unpack(archive: Path, target: Path, file: File, name: str, store: Cache) -> 
 
 def absent(dataset: Dataset, folder: Path, name: str, files: list[File], reason: str) -> DataError:
     """The error that says which files are missing, what they are and where each has to be placed."""
+    facts = [*_described(folder, files), f"reason: {reason}"]
+    if dataset.homepage:
+        facts.append(f"source: {dataset.homepage}")
+    return DataError(
+        f"{name}: {len(files)} file{'s' * (len(files) != 1)} missing", *facts,
+        fix=f"place each under the path above, or set SSLREC_DATA (or --data-dir) to a folder that holds {name}/",
+    )  # fmt: skip
+
+
+def _described(folder: Path, files: list[File]) -> list[str]:
+    """Of each file: where it belongs, how to know it, where it is to be had."""
     facts = []
     for file in files:
         size = f", {file.size:,} bytes" if file.size is not None else ""
@@ -143,11 +158,7 @@ def absent(dataset: Dataset, folder: Path, name: str, files: list[File], reason:
         if file.url:
             inside = f" (member {file.member} of this archive, sha256 {file.archive_sha256})" if file.member else ""
             facts.append(f"  from {file.url}{inside}")
-    facts += [f"reason: {reason}"] + ([f"source: {dataset.homepage}"] if dataset.homepage else [])
-    return DataError(
-        f"{name}: {len(files)} file{'s' * (len(files) != 1)} missing", *facts,
-        fix=f"place each under the path above, or set SSLREC_DATA (or --data-dir) to a folder that holds {name}/",
-    )  # fmt: skip
+    return facts
 
 
 def archive_name(file: File) -> str:
@@ -192,7 +203,13 @@ def _receive(url: str, part: Path, size: int | None) -> None:
                 elif error.code not in PASSING:
                     raise Unreachable(f"{url} answers {error.code} {error.reason}") from error
                 reason = f"{url} answers {error.code} {error.reason}"
-            except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            except (
+                http.client.HTTPException,
+                urllib.error.URLError,
+                ConnectionError,
+                TimeoutError,
+                ssl.SSLError,
+            ) as error:
                 reason = f"{url}: {getattr(error, 'reason', None) or error}"
             idle = 0 if part.exists() and part.stat().st_size > have else idle + 1
             if idle >= ATTEMPTS:
@@ -206,7 +223,9 @@ def _connection(url: str, part: Path, have: int, progress: Meter) -> bool:
         raise Unreachable(f"{url} is not a web address")
     headers = {"User-Agent": "sslrec", "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-        start = have if answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-") else 0
+        start = (
+            have if answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-") else 0
+        )
         if answer.status == 206 and have and not start:
             raise http.client.HTTPException("the server answers with another range than the one asked for")
         length = answer.headers.get("Content-Length")
@@ -246,7 +265,7 @@ def _member(archive: Path, member: str) -> Iterator[IO[bytes]]:
     """A file inside a zip or tar archive, or the content of a single packed file."""
     name = archive.name.lower()
     if name.endswith(".zip"):
-        with zipfile.ZipFile(archive) as bundle, bundle.open(member) as stream:
+        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as stream:
             yield stream
     elif name.endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")):
         with tarfile.open(archive) as bundle:
@@ -256,8 +275,9 @@ def _member(archive: Path, member: str) -> Iterator[IO[bytes]]:
             with found:
                 yield found
     else:
-        with (lzma.open if name.endswith(".xz") else gzip.open)(archive, "rb") as stream:
-            yield stream
+        opener: Callable[..., IO[bytes]] = OPENERS.get(archive.suffix.lower(), gzip.open)
+        with opener(archive, "rb") as content:
+            yield content
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from sslrec_core.vocabulary import Vocabulary
 
 CHUNK = 2**22
 SPREAD = 8
-"""A table over all integers between the least and the greatest id is used while it has at most this many cells per row."""
+"""Ids are looked up in a table over all integers between the least and the greatest, up to this many per row."""
 
 
 def factorise(columns: Sequence[Column]) -> tuple[Vocabulary, list[Array]]:
@@ -167,7 +167,9 @@ def _factorise_text(columns: Sequence[pl.Series]) -> tuple[Vocabulary, list[Arra
 def _by_join(columns: Sequence[pl.Series]) -> tuple[Vocabulary, list[Array]]:
     distinct = pl.concat([column.unique() for column in columns]).unique().sort()
     numbers = pl.DataFrame({"id": distinct, "number": np.arange(len(distinct), dtype=np.int32)})
-    joined = [column.to_frame().join(numbers, on="id", how="left", maintain_order="left")["number"] for column in columns]
+    joined = [
+        column.to_frame().join(numbers, on="id", how="left", maintain_order="left")["number"] for column in columns
+    ]
     return Vocabulary.from_array(distinct.to_numpy()), [codes.to_numpy() for codes in joined]
 
 

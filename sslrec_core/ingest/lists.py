@@ -25,8 +25,8 @@ def read_lists(path: Path) -> tuple[Array, Array, int]:
     """Read ``user item item ...`` lines.
 
     Returns:
-        Users and items of the pairs (``int64``, in file order), and one more than the largest user id, users without items
-        included.
+        Users and items of the pairs (``int64``, in file order), and one more than the largest user id, users without
+        items included.
 
     Raises:
         DataError: a line that is not whole numbers from 0 on (file and line are named), or an empty file.
@@ -49,7 +49,8 @@ def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
     if (lengths != len(names)).any():
         line, text = _line_where(path, lambda words: 0 < len(words) != len(names))
         raise DataError(
-            f"{path}:{line}: expected {len(names)} numbers ({' '.join(names)}), found {len(text.split())}", repr(text[:80])
+            f"{path}:{line}: expected {len(names)} numbers ({' '.join(names)}), found {len(text.split())}",
+            repr(text[:80]),
         )
     table = numbers.reshape(-1, len(names))
     return {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(names)}
@@ -79,7 +80,7 @@ def read_numbers(path: Path) -> tuple[Array, Array]:
 
 
 def read_parts(folder: Path, parts: dict[str, str]) -> Raw:
-    """Interactions of list files, one per part: ``{"train": "train.txt", "test": "test.txt"}``; absent files are left out."""
+    """Interactions of list files, one per part, such as ``{"train": "train.txt"}``; absent files are left out."""
     columns: dict[str, list[Array]] = {"user": [], "item": [], "part": []}
     n_users = 0
     for code, name in enumerate(("train", "valid", "test")):

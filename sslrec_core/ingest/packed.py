@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sslrec_core.errors import DataError
 
-OPENERS = {".gz": gzip.open, ".xz": lzma.open}
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
 def is_packed(path: Path) -> bool:
@@ -23,13 +26,28 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: the file is missing, cannot be read, or its compressed content breaks off or is damaged.
     """
-    opener = OPENERS.get(path.suffix.lower())
+    opener = OPENERS.get(path.suffix.lower(), open)
+    with explained(path), opener(path, "rb") as stream:
+        return bytes(stream.read())
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while reading ``path`` into a :class:`DataError` that names it."""
     try:
-        if opener is None:
-            return path.read_bytes()
-        with opener(path, "rb") as stream:
-            return bytes(stream.read())
+        yield
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is damaged or cut off", str(error), fix="fetch or copy the file again") from error
     except OSError as error:
         raise DataError(f"cannot read {path}", error.strerror or str(error)) from error
+
+
+def read_head(path: Path, size: int = 65_536) -> str:
+    """The first ``size`` bytes of the content as text.
+
+    Raises:
+        DataError: as :func:`read_bytes`.
+    """
+    opener = OPENERS.get(path.suffix.lower(), open)
+    with explained(path), opener(path, "rb") as stream:
+        return bytes(stream.read(size)).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Raw interactions to prepared arrays: thresholds, duplicates, k-core, ids and split, each choice counted and stated."""
+"""Raw interactions to prepared arrays: thresholds, duplicates, k-core, ids, split; each choice is counted."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
     """Number, filter and split the table ``interactions`` of ``raw``.
 
     In this order: rating threshold, duplicates (the earliest counts), k-core, split, validation part, ids.  With
-    ``raw.identity_ids`` and no filter, ids stay as they are and the vocabularies span the ranges; otherwise they are the sorted
-    ids of what was kept.
+    ``raw.identity_ids`` and no filter, ids stay as they are and the vocabularies span the ranges; otherwise they are
+    the sorted ids of what was kept.
 
     Returns:
-        Arrays ``users.*`` and ``items.*`` (vocabularies) and ``<part>.pointers``, ``<part>.columns`` (``int64``) for each part,
-        as :meth:`sslrec_core.data.Interactions.of` takes them; in ``meta``, ``notes`` and ``counts``.
+        Arrays ``users.*`` and ``items.*`` (vocabularies) and ``<part>.pointers``, ``<part>.columns`` (``int64``) for
+        each part, as :meth:`sslrec_core.data.Interactions.of` takes them; in ``meta``, ``notes`` and ``counts``.
 
     Raises:
         DataError: a column is missing or holds gaps, nothing is left, or the split asked for needs what the files lack.
@@ -66,7 +66,9 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
         pairs = _cored(pairs, config.k_core, len(user_ids), len(item_ids), notes)
     pairs, parts = split(pairs, config, notes)
     if not (parts == splits.TRAIN).any():
-        raise DataError("no interaction is left to train on", *notes, fix="loosen scenario.k_core or scenario.min_rating")
+        raise DataError(
+            "no interaction is left to train on", *notes, fix="loosen scenario.k_core or scenario.min_rating"
+        )
 
     if not raw.identity_ids or config.k_core > 1 or config.min_rating is not None:
         user_ids, pairs.users = _surviving(user_ids, pairs.users)
@@ -97,7 +99,9 @@ def checked(raw: Raw) -> dict[str, Array | Coded]:
         values = table.get(name)
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isnan(values).any():
             row = int(np.isnan(values).argmax())
-            raise DataError(f"the {name} of interaction {row + 1:,} is missing (NaN)", fix="remove such rows or fill them in")
+            raise DataError(
+                f"the {name} of interaction {row + 1:,} is missing (NaN)", fix="remove such rows or fill them in"
+            )
     return dict(table)
 
 
@@ -121,7 +125,9 @@ def split(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> tuple[Pair
         )
     elif how == "leave-one-out":
         parts = splits.leave_one_out(pairs.users, pairs.time, config.holdout > 0)
-        notes.append("split: the last interaction of each user is test" + (", the one before valid" if config.holdout else ""))
+        notes.append(
+            "split: the last interaction of each user is test" + (", the one before valid" if config.holdout else "")
+        )
         return pairs, parts
     else:
         if len(config.ratios) == 2 and config.holdout:
@@ -228,7 +234,9 @@ def _own(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> Array:
         n = int(valid.sum())
         if config.holdout:
             bits = np.where(valid, IN_VALID, bits)
-            notes.append(f"validation: the {n:,} training interactions that the files name for it, taken out of training")
+            notes.append(
+                f"validation: the {n:,} training interactions that the files name for it, taken out of training"
+            )
         else:
             notes.append(f"the validation part repeats {n:,} training interactions; all stay in training (holdout 0)")
     for other, name in ((IN_TEST, "test"), (IN_VALID, "validation")):
@@ -238,7 +246,9 @@ def _own(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> Array:
     both = int(((bits & (IN_TRAIN | IN_VALID | IN_TEST)) == (IN_VALID | IN_TEST)).sum())
     if both:
         notes.append(f"{both:,} validation interactions are test interactions too (kept in test only)")
-    return np.select([(bits & IN_TRAIN) > 0, (bits & IN_TEST) > 0], [splits.TRAIN, splits.TEST], splits.VALID).astype(np.int8)
+    return np.select([(bits & IN_TRAIN) > 0, (bits & IN_TEST) > 0], [splits.TRAIN, splits.TEST], splits.VALID).astype(
+        np.int8
+    )
 
 
 def _surviving(vocabulary: Vocabulary, codes: Array) -> tuple[Vocabulary, Array]:
