@@ -7,6 +7,7 @@ The directory holds ``config.toml`` (complete), ``environment.json``, ``metrics.
 from __future__ import annotations
 
 import json
+import os
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,11 +100,14 @@ class Run:
                 if directory.exists():
                     raise FileExistsError(directory)
         run = cls(config, directory or runs / new_name(config), data_root, say)
+        # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
+        new = run.directory.with_name(f".{run.directory.name}.{os.getpid()}.new")
         with storage(run.directory, "making the run directory"):
-            run.directory.mkdir(parents=True)
-        write_text(run.directory / CONFIG, run.config.to_toml(origins))
-        environment = describe(run.config, run.device, data_root) | {"data": run.facts}
-        write_text(run.directory / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+            new.mkdir(parents=True)
+            write_text(new / CONFIG, run.config.to_toml(origins))
+            environment = describe(run.config, run.device, data_root) | {"data": run.facts}
+            write_text(new / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+            new.rename(run.directory)
         return run
 
     @classmethod
