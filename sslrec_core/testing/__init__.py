@@ -5,8 +5,8 @@ A model's test file::
     from sslrec_core.testing import ModelContract
 
     class TestNoisy(ModelContract):
-        model = "cf/noisy"
-        world = "cf/checkerboard"
+        model = "noisy"
+        world = "plain/checkerboard"
 
 Installing sslrec-core makes this a pytest plugin; it adds the markers ``gpu`` and ``slow`` and the fixture
 ``make_plugin``.

@@ -1,0 +1,40 @@
+"""Every preset of every distribution is a configuration that its model accepts."""
+
+from __future__ import annotations
+
+import re
+
+from sslrec_core.registry import registry
+from sslrec_core.settings import resolve
+
+LEAST = 4
+"""A test over a collection that came out empty would pass."""
+
+
+def test_every_preset_resolves() -> None:
+    presets = [preset for preset in registry().presets() if preset.plugin.startswith("sslrec-")]
+    assert len(presets) >= LEAST, [preset.path for preset in presets]
+    for preset in presets:
+        models = [
+            entry
+            for entry in registry().entries("model")
+            if entry.plugin == preset.plugin and preset.model in (entry.name, entry.short_name)
+        ]
+        assert len(models) == 1, f"{preset.path}: no model {preset.model} in {preset.plugin}"
+        model = models[0]
+        dataset = "demo" if preset.dataset == "default" else preset.dataset
+        found = registry().find("dataset", dataset, model.scenario)
+        resolved = resolve(model.name, found.name, preset=preset.variant)
+        from_preset = {key for key, origin in resolved.origins.items() if "preset" in origin}
+        assert from_preset, f"{preset.path} sets nothing"
+
+
+def test_every_value_of_a_preset_has_its_source() -> None:
+    presets = [preset for preset in registry().presets() if preset.plugin.startswith("sslrec-")]
+    assert len(presets) >= LEAST
+    for preset in presets:
+        text = preset.path.read_text(encoding="utf-8")
+        values = [line for line in text.splitlines() if re.match(r"^[\w.]+ *=", line)]
+        assert values, preset.path
+        # A comment on the line, or one above that speaks for the block.
+        assert "#" in text, f"{preset.path} names no source"
