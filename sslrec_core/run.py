@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,12 +103,15 @@ class Run:
         run = cls(config, directory or runs / new_name(config), data_root, say)
         # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
         new = run.directory.with_name(f".{run.directory.name}.{os.getpid()}.new")
-        with storage(run.directory, "making the run directory"):
-            new.mkdir(parents=True)
-            write_text(new / CONFIG, run.config.to_toml(origins))
-            environment = describe(run.config, run.device, data_root) | {"data": run.facts}
-            write_text(new / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
-            new.rename(run.directory)
+        environment = describe(run.config, run.device, data_root) | {"data": run.facts}
+        try:
+            with storage(run.directory, "making the run directory"):
+                new.mkdir(parents=True)
+                write_text(new / CONFIG, run.config.to_toml(origins))
+                write_text(new / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+                new.rename(run.directory)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
         return run
 
     @classmethod
