@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
@@ -24,6 +25,16 @@ class _Cut:
     """How many are left before each position of the parent, ``[parent edges + 1]``."""
     both_ways: bool
     """Whether the mask treats both directions of an undirected edge alike."""
+
+    @property
+    def pointers(self) -> Tensor:
+        """Row pointers of what is left."""
+        return self.before.index_select(0, self.parent.pointers)
+
+    @property
+    def columns(self) -> Tensor:
+        """Sources of what is left."""
+        return self.parent.columns.index_select(0, self.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +57,7 @@ class Structure:
     own_edge_of: Tensor | None = None
     own_mirror: Tensor | None = None
     own_position: Tensor | None = None
+    turned_from: tuple[ReferenceType[Structure], Tensor] | None = None
 
     @staticmethod
     def of(target: Tensor, source: Tensor, shape: tuple[int, int], *, undirected: bool = False) -> Structure:
@@ -138,41 +150,55 @@ class Structure:
             return None
         return self.cut.before.index_select(0, whole.index_select(0, self.cut.index)).long()
 
-    @cached_property
+    @property
     def transposed(self) -> tuple[Structure, Tensor]:
         """The structure of the transpose, and the edge of this one behind each of its edges."""
         if self.mirror is not None:
             return self, self.mirror
+        if self.turned_from is not None:
+            original, order = self.turned_from
+            known = original()
+            if known is not None:
+                return known, order
+        return self._turned
+
+    @cached_property
+    def _turned(self) -> tuple[Structure, Tensor]:
+        position = None
         if self.cut is not None:
             whole, order = self.cut.parent.transposed
-            mask = self.cut.mask.index_select(0, order)
-            other, index = whole.compacted(mask)
-            order = self.cut.before.index_select(0, order.index_select(0, index)).long()
+            other = whole._cut(self.cut.mask.index_select(0, order))
+            order = self.cut.before.index_select(0, order.index_select(0, other.index)).long()
+            pointers, columns = other.pointers, other.columns
+            position = other.index if whole.position is None else whole.position.index_select(0, other.index)
         else:
             key, order = torch.sort(self.columns, stable=True)
-            rows = torch.arange(self.shape[1] + 1, device=self.device, dtype=key.dtype)
-            pointers = torch.searchsorted(key, rows).to(self.pointers.dtype)
+            bounds = torch.arange(self.shape[1] + 1, device=self.device, dtype=key.dtype)
+            pointers = torch.searchsorted(key, bounds).to(self.pointers.dtype)
             columns = self.rows.index_select(0, order)
-            other = Structure(
-                pointers,
-                columns,
-                (self.shape[1], self.shape[0]),
-                self.given,
-                own_edge_of=self.edge_of.index_select(0, order),
-            )
-        other.__dict__["transposed"] = (self, _inverse(order))
-        return other, order
+        turned = Structure(
+            pointers,
+            columns,
+            (self.shape[1], self.shape[0]),
+            self.given,
+            own_edge_of=self.edge_of.index_select(0, order),
+            own_position=position,
+            # Weak: two structures that hold each other would wait for the garbage collector with all their memory.
+            turned_from=(ref(self), _inverse(order)),
+        )
+        return turned, order
 
     def compacted(self, mask: Tensor, *, both_ways: bool = False) -> tuple[Structure, Tensor]:
         """The structure of the edges in ``mask`` and their positions here, without sorting.
 
-        Waits for the device to count the edges.
+        ``both_ways`` says that the mask treats both directions of an undirected edge alike.  Waits for the device to
+        count the edges.
         """
-        index = mask.nonzero().squeeze(1)
-        before = self._before(mask)
-        cut = _Cut(self, mask, index, before, both_ways)
-        pointers, columns = (before.index_select(0, self.pointers), self.columns.index_select(0, index))
-        return Structure(pointers, columns, self.shape, self.given, cut=cut), index
+        cut = self._cut(mask, both_ways=both_ways)
+        return Structure(cut.pointers, cut.columns, self.shape, self.given, cut=cut), cut.index
+
+    def _cut(self, mask: Tensor, *, both_ways: bool = False) -> _Cut:
+        return _Cut(self, mask, mask.nonzero().squeeze(1), self._before(mask), both_ways)
 
     def to(self, device: torch.device | str) -> Structure:
         """The same structure on ``device``."""

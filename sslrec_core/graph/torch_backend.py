@@ -43,7 +43,9 @@ class TorchBackend(GraphBackend):
     def edge_dot(self, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
         """Dot product of both ends; on a CPU a sampled product, elsewhere some edges at a time to bound memory."""
         structure = graph.structure
-        if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64):
+        # torch's sampled product has no room for more entries than a dense matrix has, and repeated edges may be more.
+        roomy = structure.n_edges <= structure.shape[0] * structure.shape[1]
+        if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64) and roomy:
             return _sampled_product(structure, a, b)
         chunk = max(_CHUNK_NUMBERS // max(a.shape[1], 1), 1)
         out = a.new_empty(structure.n_edges)
