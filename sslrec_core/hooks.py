@@ -44,8 +44,9 @@ def sslrec_scenarios() -> Offer:  # type: ignore[empty-body]  # a specification 
     When: the first time a scenario is looked up, or a bare name has to be settled between two plugins.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.data.Scenario`.  The plugin that offers a
         scenario owns the names under it: where two plugins offer ``kg/kgcl``, the one that offers ``kg`` is meant.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"kg": "sslrec_kg.data:KG"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"kg": "sslrec_kg.data:KG"}``
     """
 
 
@@ -56,8 +57,9 @@ def sslrec_datasets() -> Offer:  # type: ignore[empty-body]
     When: the first time a dataset is looked up or listed.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.data.Dataset`.  A name without a scenario
         is for a reader of the user's own files, which fits any scenario.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"kg/last-fm": "sslrec_kg.datasets:LastFM"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"kg/last-fm": "sslrec_kg.datasets:LastFM"}``
     """
 
 
@@ -68,8 +70,9 @@ def sslrec_models() -> Offer:  # type: ignore[empty-body]
     When: the first time a model is looked up or listed.
     Answer: name to ``"module:Class"``, a final subclass of :class:`sslrec_core.model.Model`.  A name without a
         scenario is for a model that works in every scenario, because it reads the interactions alone.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"kg/kgcl": "sslrec_kg.models.kgcl:KGCL"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"kg/kgcl": "sslrec_kg.models.kgcl:KGCL"}``
     """
 
 
@@ -79,8 +82,9 @@ def sslrec_encoders() -> Offer:  # type: ignore[empty-body]
 
     When: the first time an encoder is looked up or listed.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.model.Encoder`.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"rgat": "sslrec_kg.models.kgcl:RGAT"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"rgat": "sslrec_kg.models.kgcl:RGAT"}``
     """
 
 
@@ -90,8 +94,9 @@ def sslrec_augmenters() -> Offer:  # type: ignore[empty-body]
 
     When: the first time an augmenter is looked up or listed.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.model.Augmenter`.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"edge-drop": "sslrec_core.builtin.augmenters:EdgeDrop"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"edge-drop": "sslrec_core.builtin.augmenters:EdgeDrop"}``
     """
 
 
@@ -101,8 +106,9 @@ def sslrec_objectives() -> Offer:  # type: ignore[empty-body]
 
     When: the first time an objective is looked up or listed.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.model.Objective`.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"infonce": "sslrec_core.builtin.objectives:InfoNCE"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"infonce": "sslrec_core.builtin.objectives:InfoNCE"}``
     """
 
 
@@ -112,8 +118,9 @@ def sslrec_evaluators() -> Offer:  # type: ignore[empty-body]
 
     When: the first time an evaluator is looked up or listed.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.evaluate.Evaluator`.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"full-ranking": "sslrec_core.builtin.evaluators:FullRanking"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"full-ranking": "sslrec_core.builtin.evaluators:FullRanking"}``
     """
 
 
@@ -124,8 +131,9 @@ def sslrec_callbacks() -> Offer:  # type: ignore[empty-body]
     When: the first time a callback is looked up or listed.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.loop.Callback` whose methods implement
         the run hooks below.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"ema": "sslrec_core.builtin.callbacks:Ema"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"ema": "sslrec_core.builtin.callbacks:Ema"}``
     """
 
 
@@ -136,8 +144,9 @@ def sslrec_backends() -> Offer:  # type: ignore[empty-body]
     When: the first time a backend is looked up or listed.
     Answer: name to ``"module:Class"``, an implementation of :class:`sslrec_core.graph.GraphBackend` that is built
         without arguments.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return {"torch": "sslrec_core.graph:TorchBackend"}``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return {"torch": "sslrec_core.graph:TorchBackend"}``
     """
 
 
@@ -149,8 +158,9 @@ def sslrec_presets() -> str:  # type: ignore[empty-body]
     Answer: the dotted name of a package whose files are ``<model>/<dataset>.toml``, ``<model>/default.toml`` for
         every other dataset, and ``<model>/<dataset>.<variant>.toml`` for ``--preset <variant>``.  A model takes
         presets from its own plugin; those of another are used when they are asked for with ``--preset <plugin>``.
-    Collected from all plugins.  Wrappers: not called for this hook.
-    Since: 0.1.  Example: ``return "sslrec_kg.presets"``
+    Collected: from all plugins, each asked separately; wrappers are not called.
+    Since: 0.1.
+    Example: ``return "sslrec_kg.presets"``
     """
 
 

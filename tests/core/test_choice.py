@@ -14,7 +14,7 @@ from sslrec_core.config import Layer as Values
 from sslrec_core.errors import PluginError
 from sslrec_core.testing.plugins import PluginMaker
 
-PLUGIN = '''
+PLUGIN = """
     from sslrec_core import hookimpl
 
     @hookimpl
@@ -25,7 +25,7 @@ PLUGIN = '''
             "torn": "parts_shop.nowhere:Torn",
             "lab/odd": "parts_shop.parts:Wide",
         }
-'''
+"""
 
 PARTS = '''
     from pydantic import PositiveInt
@@ -77,7 +77,9 @@ def test_a_default_is_looked_up_when_the_config_is_built() -> None:
     assert Frame().second is None and Frame().more == ()
 
 
-@pytest.mark.parametrize("given", ["tall", {"name": "tall"}, {"name": "parts-shop:tall", "height": 2}, Choice.of("tall")])
+@pytest.mark.parametrize(
+    "given", ["tall", {"name": "tall"}, {"name": "parts-shop:tall", "height": 2}, Choice.of("tall")]
+)
 def test_a_name_or_a_table(given: Any) -> None:
     chosen = Frame(encoder=given).encoder
     assert (chosen.name, chosen.config.height) == ("tall", 2)
@@ -109,7 +111,9 @@ def test_another_name_drops_the_parameters_of_the_first() -> None:
 
 
 def test_mistakes_name_the_key_in_the_whole_config() -> None:
-    assert "encoder.width: Input should be greater than 0, got 0 (from --set)" in said({"encoder": {"name": "wide", "width": 0}})
+    assert "encoder.width: Input should be greater than 0, got 0 (from --set)" in said(
+        {"encoder": {"name": "wide", "width": 0}}
+    )
     assert "encoder.widht: no such key, closest: width (from --set)" in said({"encoder": {"name": "wide", "widht": 1}})
     assert "more[0].height: Input should be greater than 0" in said({"more": [{"name": "tall", "height": 0}]})
     assert "second.width: no such key, it has: height" in said({"second": {"name": "tall", "width": 3}})

@@ -16,7 +16,9 @@ HEAD = "from sslrec_core import hookimpl\n"
 
 def offering(**answers: object) -> str:
     """A plugin module that answers each ``sslrec_<kind>`` with the given value."""
-    return HEAD + "".join(f"@hookimpl\ndef sslrec_{hook}():\n    return {answer!r}\n" for hook, answer in answers.items())
+    return HEAD + "".join(
+        f"@hookimpl\ndef sslrec_{hook}():\n    return {answer!r}\n" for hook, answer in answers.items()
+    )
 
 
 @pytest.fixture
@@ -64,10 +66,16 @@ def test_a_plugin_has_a_version_and_a_load_time(make_plugin: PluginMaker) -> Non
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("import nowhere_to_be_found", "cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        (
+            "import nowhere_to_be_found",
+            "cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+        ),
         ("raise SystemError('no')", "cannot be imported: SystemError: no"),
         (offering(modles={}), "there is no hook sslrec_modles, closest: sslrec_models"),
-        (HEAD + "@hookimpl\ndef sslrec_epoch(run): ...", "sslrec_epoch is a run hook: implement it as a method of a Callback"),
+        (
+            HEAD + "@hookimpl\ndef sslrec_epoch(run): ...",
+            "sslrec_epoch is a run hook: implement it as a method of a Callback",
+        ),
         (HEAD + "@hookimpl\ndef sslrec_models(run): ...", "'run'"),
         ("def sslrec_models(): return {}", "sslrec_models lacks @hookimpl, so it is never asked"),
     ],
@@ -142,12 +150,17 @@ def test_switches(make_plugin: PluginMaker, monkeypatch: pytest.MonkeyPatch) -> 
 def test_three_spellings_of_one_name(kg: PluginMaker) -> None:
     entries = [registry().find("model", name) for name in ("gnn", "lab/gnn", "lab-owner:lab/gnn", "lab-owner:gnn")]
     assert len(set(entries)) == 1
-    assert entries[0].full_name == "lab-owner:lab/gnn" and entries[0].scenario == "lab" and entries[0].short_name == "gnn"
+    assert (
+        entries[0].full_name == "lab-owner:lab/gnn" and entries[0].scenario == "lab" and entries[0].short_name == "gnn"
+    )
     assert registry().find("model", "alias").target == entries[0].target
 
 
 def test_the_plugin_of_the_scenario_owns_its_names(kg: PluginMaker) -> None:
-    kg("a-rival", offering(models={"lab/gnn": "a_rival.m:C", "lab/newcomer": "a_rival.m:C", "other/gnn": "a_rival.m:C"}))
+    kg(
+        "a-rival",
+        offering(models={"lab/gnn": "a_rival.m:C", "lab/newcomer": "a_rival.m:C", "other/gnn": "a_rival.m:C"}),
+    )
     for name in ("gnn", "lab/gnn"):
         assert registry().find("model", name).plugin == "lab-owner"
     rival = registry().find("model", "a-rival:lab/gnn")
@@ -184,7 +197,9 @@ def test_a_bare_dataset_is_looked_up_in_the_scenario_of_the_model(kg: PluginMake
     assert registry().find("dataset", "mice", "lab").plugin == "lab-owner"
     assert registry().find("dataset", "field/crops", "lab").plugin == "second", "a full name is found anywhere"
     assert registry().find("dataset", "table", "lab").plugin == "sslrec-core", "a bare name fits any scenario"
-    with pytest.raises(UnknownName, match="no dataset is called 'crops' in scenario 'lab'\n  of another scenario: field/crops"):
+    with pytest.raises(
+        UnknownName, match="no dataset is called 'crops' in scenario 'lab'\n  of another scenario: field/crops"
+    ):
         registry().find("dataset", "crops", "lab")
 
 
@@ -212,7 +227,9 @@ def test_an_entry_is_imported_when_it_is_used(kg: PluginMaker) -> None:
     assert "lab_owner.parts" in sys.modules
 
 
-def test_a_summary_follows_a_re_export_and_is_empty_where_there_is_nothing(make_plugin: PluginMaker, kg: PluginMaker) -> None:
+def test_a_summary_follows_a_re_export_and_is_empty_where_there_is_nothing(
+    make_plugin: PluginMaker, kg: PluginMaker
+) -> None:
     kg("again", offering(models={"again": "lab_owner.elsewhere:Net", "lost": "lab_owner.nowhere:Net"}))
     assert registry().find("model", "again").summary == "Passes messages."
     assert registry().find("model", "lost").summary == ""
@@ -237,7 +254,9 @@ def test_a_component_that_cannot_be_used_is_an_error_that_names_its_plugin(
 
 
 def test_a_backend_must_have_what_the_protocol_asks(make_plugin: PluginMaker) -> None:
-    make_plugin("bad", offering(backends={"half": "bad.parts:Half"}), files={"parts.py": "class Half:\n    name = 'half'"})
+    make_plugin(
+        "bad", offering(backends={"half": "bad.parts:Half"}), files={"parts.py": "class Half:\n    name = 'half'"}
+    )
     with pytest.raises(PluginError, match="backend 'half' is not a GraphBackend"):
         registry().find("backend", "half").load()
     assert registry().find("backend", "torch").load().__name__ == "TorchBackend"
