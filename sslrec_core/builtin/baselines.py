@@ -1,0 +1,245 @@
+"""Baselines in closed form: no epochs, no gradients, any scenario.  Many a published model does not beat them.
+
+They read the interactions alone.  Fitting is one stage of one epoch; what scoring needs is remembered.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy.sparse import csr_array, diags_array
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslrec_core.builtin.memory import require
+from sslrec_core.builtin.neighbours import Floats, Weighting, strongest, weighted
+from sslrec_core.config import Rate
+from sslrec_core.errors import TrainingError
+from sslrec_core.evaluate import portion
+from sslrec_core.model import Component, Losses, Model, Scorer, Stage
+
+if TYPE_CHECKING:
+    from sslrec_core.data import Queries
+    from sslrec_core.loop import Loop
+    from sslrec_core.rows import Rows
+
+SMALLEST = np.finfo(np.float32).tiny
+
+
+class ClosedForm(Model):
+    """A model whose parameters follow from the interactions in one step.
+
+    Implement :meth:`fit` and :meth:`scores_from`.
+    """
+
+    # Not the model's own Config: there are no vectors, so no size of vectors.
+    class Config(Component.Config):
+        fit_on: Literal["train", "train+valid"] = "train"
+        """What is fitted to, and the history that is scored from.  With ``train+valid`` the validation part is no
+        longer a judge: choose the other options with ``train`` first."""
+
+    config: Config
+
+    @abstractmethod
+    def fit(self, history: Rows) -> None:
+        """Compute and :meth:`remember` what scoring needs.
+
+        Args:
+            history: Items of each user, ``[users]`` rows, on the device of the data.
+        """
+
+    @abstractmethod
+    def scores_from(self, history: Rows) -> Scorer:
+        """A scorer for users with this ``history``, after :meth:`fit`."""
+
+    def losses(self, batch: Any) -> Losses:
+        """None: nothing is learned by gradient."""
+        return {}
+
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        """One fit, however many epochs are allowed."""
+        return [Stage("fit", 1, self._fit, judged=False)]
+
+    def scorer(self) -> Scorer:
+        if not self._remembered:
+            raise TrainingError(f"{type(self).__name__} has not been fitted", fix="train it, or open a finished run")
+        return self.scores_from(self._history())
+
+    def _fit(self, loop: Loop) -> None:
+        with torch.no_grad():
+            self.fit(self._history())
+
+    def _history(self) -> Rows:
+        return self.data.interactions.together(*self.config.fit_on.split("+"))
+
+
+class Popularity(ClosedForm):
+    """Recommend to everyone what most users have: the least that any model must beat."""
+
+    counts: Tensor
+    """``[items]``"""
+
+    def fit(self, history: Rows) -> None:
+        self.remember("counts", torch.bincount(history.columns, minlength=history.n_columns).float())
+
+    def scores_from(self, history: Rows) -> Scorer:
+        counts = self.counts.to(history.columns.device)
+        return lambda queries: counts.expand(len(queries.users), -1)
+
+
+class Neighbours(ClosedForm):
+    """A score is the sum over the user's items of their similarity to the candidate, from a sparse matrix."""
+
+    pointers: Tensor
+    """Row pointers of the similarities, one row for each item of a history.  Long ``[items + 1]``"""
+    columns: Tensor
+    """Candidates.  Int ``[entries]``"""
+    similarities: Tensor
+    """``[entries]``"""
+
+    @abstractmethod
+    def similarity(self, matrix: csr_array) -> csr_array:
+        """Similarity of each item of a history (row) to each candidate (column), from ``[users, items]`` ones."""
+
+    def fit(self, history: Rows) -> None:
+        found = self.similarity(history.to_scipy())
+        self.remember("pointers", torch.from_numpy(found.indptr.astype(np.int64)))
+        self.remember("columns", torch.from_numpy(found.indices.astype(np.int32)))
+        self.remember("similarities", torch.from_numpy(found.data.astype(np.float32)))
+
+    def scores_from(self, history: Rows) -> Scorer:
+        # On the host whatever the device: sparse times sparse is what it is fastest at, and the sums come out the same.
+        n = history.n_columns
+        parts = (part.cpu().numpy() for part in (self.similarities, self.columns, self.pointers))
+        similarity, device = csr_array(tuple(parts), shape=(n, n)), history.columns.device
+
+        def scores(queries: Queries) -> Tensor:
+            profiles = history.select(queries.users).to_scipy()
+            return torch.from_numpy((profiles @ similarity).toarray()).to(device)
+
+        return scores
+
+
+class ItemKNN(Neighbours):
+    """Items that the same users have are alike; each candidate has its nearest neighbours (Sarwar et al. 2001)."""
+
+    class Config(Neighbours.Config):
+        neighbours: PositiveInt = 100
+        """Most similar items that a candidate listens to."""
+        shrink: NonNegativeFloat = 10.0
+        """Added to the denominator: similarities that rest on few common users become smaller."""
+        similarity: Literal["cosine", "asymmetric", "jaccard", "dice", "overlap"] = "cosine"
+        """Common users, divided by: the root of both items' users (cosine), the candidate's users to the power
+        ``alpha`` times the other's to the power 1 - ``alpha`` (asymmetric), the users of either (jaccard), the mean of
+        both items' users (dice), or nothing (overlap, where ``shrink`` has no effect)."""
+        alpha: Rate = 0.5
+        """For the asymmetric similarity: below one half, candidates with many users are favoured."""
+        weighting: Weighting = "none"
+        """Weights of the interactions before similarities are computed: tf-idf and bm25 trust users of few items."""
+
+    config: Config
+
+    def similarity(self, matrix: csr_array) -> csr_array:
+        features = weighted(matrix, self.config.weighting)
+        square = np.asarray(features.power(2).sum(0), dtype=np.float32)
+
+        def finish(common: Floats, part: slice) -> Floats:
+            return self._divided(common, square[part, None], square)
+
+        return csr_array(strongest(features.T.tocsr(), features, finish, self.config.neighbours).T)
+
+    def _divided(self, common: Floats, own: Floats, other: Floats) -> Floats:
+        kind, alpha = self.config.similarity, self.config.alpha
+        if kind == "overlap":
+            return common
+        if kind == "jaccard":
+            size = own + other - common
+        elif kind == "dice":
+            size = (own + other) / 2
+        else:
+            alpha = 0.5 if kind == "cosine" else alpha
+            size = own**alpha * other ** (1 - alpha)
+        # Where nobody has either item, nothing is divided by next to nothing.
+        similarity: Floats = common / np.maximum(size + self.config.shrink, SMALLEST)
+        return similarity
+
+
+class RP3beta(Neighbours):
+    """Three random steps from a user, with a discount for popular ends (Christoffel et al. 2015)."""
+
+    class Config(Neighbours.Config):
+        alpha: NonNegativeFloat = 1.0
+        """Power of each step's probability."""
+        beta: NonNegativeFloat = 0.6
+        """Power of the candidate's popularity that scores are divided by; 0 is P3alpha."""
+        neighbours: PositiveInt = 100
+        """Ends with the largest probability that are kept for each item of a history."""
+        normalise: bool = False
+        """Scale what an item gives to its ends so that it adds up to one."""
+
+    config: Config
+
+    def similarity(self, matrix: csr_array) -> csr_array:
+        to_items, to_users = (_step(side, self.config.alpha) for side in (matrix, matrix.T.tocsr()))
+        popularity = np.maximum(np.asarray(matrix.sum(0), dtype=np.float32), 1)
+        discount = (popularity**-self.config.beta).astype(np.float32)
+
+        def finish(chance: Floats, part: slice) -> Floats:
+            return chance * discount
+
+        found = strongest(to_users, to_items, finish, self.config.neighbours)
+        if self.config.normalise:
+            total = found.sum(1)
+            found = csr_array(diags_array(1 / np.where(total > 0, total, 1)) @ found)
+        return found
+
+
+def _step(matrix: csr_array, power: float) -> csr_array:
+    """The chance of each entry when a row's entries are equally likely, to a power."""
+    length = np.maximum(matrix.sum(1), 1)
+    return csr_array(diags_array((length**-power).astype(np.float32)) @ matrix)
+
+
+class EASE(ClosedForm):
+    """Linear regression of each item on all others, with a closed form (Steck 2019)."""
+
+    class Config(ClosedForm.Config):
+        l2: PositiveFloat = 500.0
+        """Weight of the squared coefficients."""
+
+    config: Config
+    weights: Tensor
+    """``[items, items]``, the diagonal zero."""
+
+    def fit(self, history: Rows) -> None:
+        n, device = history.n_columns, history.columns.device
+        require(3 * n * n * 4, device, f"EASE on {n} items", f"3 matrices x {n}² weights x 4 bytes")
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._gram(history).to(device)))
+        # Contiguous, because scoring reads whole rows; the solver leaves columns.
+        weights = inverse.div_(-inverse.diagonal()).contiguous()
+        self.remember("weights", weights.fill_diagonal_(0))
+
+    def _gram(self, history: Rows) -> Tensor:
+        """Common users of each two items, plus ``l2`` on the diagonal."""
+        n = history.n_columns
+        matrix = history.to_scipy()
+        items, gram = matrix.T.tocsr(), torch.empty(n, n)
+        size = portion(n, torch.device("cpu"))
+        for start in range(0, n, size):
+            gram[start : start + size] = torch.from_numpy((items[start : start + size] @ matrix).toarray())
+        gram.diagonal().add_(self.config.l2)
+        return gram
+
+    def scores_from(self, history: Rows) -> Scorer:
+        weights = self.weights.to(history.columns.device)
+
+        def scores(queries: Queries) -> Tensor:
+            own = history.select(queries.users)
+            return F.embedding_bag(own.columns, weights, own.pointers[:-1], mode="sum")
+
+        return scores
