@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,9 @@ def tensors(value: Any, _seen: set[int] | None = None) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for inner in value:
             yield from tensors(inner, seen)
+    elif is_dataclass(value):  # its fields alone: what a cached property has kept since is no part of the value
+        for field in fields(value):
+            yield from tensors(getattr(value, field.name), seen)
     elif hasattr(value, "__dict__") and type(value).__module__ != "builtins":
         yield from tensors(vars(value), seen)
 
