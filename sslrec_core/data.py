@@ -210,8 +210,8 @@ class Queries:
 class Data(Protocol):
     """What every scenario's data can do, whatever else it holds."""
 
-    interactions: Interactions
-
+    @property
+    def interactions(self) -> Interactions: ...
     @property
     def n_users(self) -> int: ...
     @property
