@@ -43,10 +43,10 @@ def test_layers_are_combined(layers, combine, include_initial):
     terms = terms[0 if include_initial else 1 :]
     expected = sum(terms) / (len(terms) if combine == "mean" else 1)
     mine = encode(x, layers=layers, combine=combine, include_initial=include_initial)
-    torch.testing.assert_close(mine.double(), expected)
+    torch.testing.assert_close(mine.double(), expected, rtol=1e-5, atol=1e-5)
     direction = torch.randn(8, 5)
     gradients = (torch.autograd.grad(value, x, direction.to(value.dtype))[0] for value in (mine, expected))
-    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
 
 
 def test_no_layers_is_matrix_factorisation():

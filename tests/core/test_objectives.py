@@ -57,7 +57,7 @@ def test_infonce_in_single_precision_is_as_good_as_the_type(temperature):
     assert all(relative(one.double(), other) < 1e-6 for one, other in zip(mine, true, strict=True))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(rows=st.integers(1, 40), others=st.integers(1, 70), dim=st.integers(1, 9), budget=st.integers(1, 70_000))
 def test_infonce_does_not_depend_on_how_it_is_cut(rows, others, dim, budget):
     x, y, e = vectors((rows, dim), (rows, dim), (others, dim))
@@ -126,7 +126,7 @@ def test_infonce_stays_in_single_precision_under_autocast():
 
 
 def test_infonce_keeps_no_matrix_of_anchors_by_candidates():
-    x, y, e = vectors((3000, 4), (3000, 4), (20_000, 4), dtype=torch.float32)
+    x, y, e = vectors((1500, 4), (1500, 4), (9000, 4), dtype=torch.float32)
     sizes = []
 
     def note(tensor):
