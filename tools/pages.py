@@ -155,6 +155,29 @@ def kinds_page() -> str:
     return "\n\n".join(sections)
 
 
+def datasets_page() -> str:
+    """A table of named datasets, and whose they are."""
+    named = {entry.name: (entry, entry.load()) for entry in catalogue().entries("dataset") if "/" in entry.name}
+    rows = [(f"`{name}`", entry.summary, _obtained(kind)) for name, (entry, kind) in named.items()]
+    terms = []
+    for name, (_, kind) in named.items():
+        source = f"Source: <{kind.homepage}>." if kind.homepage else ""
+        cite = f"Cite: {kind.citation}." if kind.citation else ""
+        terms.append(f"- **`{name}`** {' '.join(filter(None, (f'Terms: {kind.licence}.', source, cite)))}")
+    return _table(("dataset", "what it is", "files"), rows) + "\n\n## Terms and sources\n\n" + "\n".join(terms)
+
+
+def _obtained(kind: Any) -> str:
+    """How the files of a dataset are had."""
+    required = [file for file in kind.files if not file.optional]
+    by_hand = [f"`{file.name}`" for file in required if file.url is None]
+    if not required:
+        return "generated"
+    if not by_hand:
+        return "downloaded"
+    return "placed by hand" if len(by_hand) == len(required) else f"downloaded, but {', '.join(by_hand)} placed by hand"
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

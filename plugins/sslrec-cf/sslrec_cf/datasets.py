@@ -197,7 +197,7 @@ class DoubanBookSimGCL(ItemLists):
 
 
 class GTEBeauty(ItemLists):
-    """Beauty products on Amazon, the last one held out, of GTE (22,363 users, 12,101 items, 198,502 pairs)."""
+    """Beauty products on Amazon, one of each user held out, of GTE (22,363 users, 12,101 items, 198,502 pairs)."""
 
     licence = f"{_UNLICENSED} Amazon"
     citation = f"{AMAZON}; Cai et al., How Expressive are Graph Neural Networks in Recommendation?, CIKM 2023"
