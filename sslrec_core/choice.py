@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import GetCoreSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from sslrec_core.config import Config
+from sslrec_core.config import Config, Tabular
 from sslrec_core.errors import AmbiguousName, UnknownName
 from sslrec_core.registry import registry
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Tabular):
     """A component by name, with its parameters; written ``"name"`` or ``{name = "name", key = value}``.
 
     As the default of a field it is a name that is looked up when the configuration is built; in a built
@@ -40,6 +40,10 @@ class Choice:
     def of(cls, name: str, **parameters: Any) -> Choice:
         """A default for a field: ``encoder: Annotated[Choice, Of("encoder")] = Choice.of("lightgcn", layers=2)``."""
         return cls(name, parameters)
+
+    def table(self) -> dict[str, Any]:
+        """The name and the parameters that were given beside it."""
+        return {"name": self.name, **self.parameters}
 
     def build(self, *args: Any, **keywords: Any) -> Any:
         """The component itself: its class called with its config and then ``args`` and ``keywords``.
@@ -69,7 +73,7 @@ class Of:
         if isinstance(given, Choice):
             if given.config is not None and given.entry.kind == self.kind:
                 return given
-            given = {"name": given.name, **given.parameters}
+            given = given.table()
         if isinstance(given, str):
             given = {"name": given}
         if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):

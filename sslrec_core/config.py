@@ -29,10 +29,19 @@ NONE = "none"
 """How None is written in TOML and on the command line, which have no word for it."""
 
 
+class Tabular:
+    """A value that is written as a table; as a default it completes a table that gives some of its keys."""
+
+    def table(self) -> dict[str, Any]:
+        """The keys that it was given."""
+        raise TypeError(f"{type(self).__name__} must say what it is written as")
+
+
 class Config(BaseModel):
     """A set of typed options: frozen, closed to unknown keys, each field with a docstring under it.
 
-    The word ``"none"`` is read as None wherever None is allowed.
+    The word ``"none"`` is read as None wherever None is allowed.  A table without a name, for a field whose default
+    names a component, is about that component.
 
     Stability: stable for callers and implementers from API 1.
     """
@@ -45,8 +54,7 @@ class Config(BaseModel):
     @classmethod
     def _read(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(values, Mapping):
-            optional = _optional_fields(cls)
-            values = {key: None if key in optional and _is_none(value) else value for key, value in values.items()}
+            values = {key: _completed(cls, key, value) for key, value in values.items()}
         try:
             return handler(values)
         except ValidationError as error:
@@ -239,9 +247,9 @@ def _tables(
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    width = max((len(text) for text, comment in rows if comment), default=0)
+    width = max((len(text) for text, comment in rows if comment and len(text) <= 60), default=0)
     for text, comment in rows:
-        yield f"{text:<{min(width, 60)}}  # {comment}" if comment else text
+        yield f"{text:<{width}}  # {comment}" if comment else text
 
 
 def _key(key: str) -> str:
@@ -363,6 +371,16 @@ def _unknown(key: str, schema: type[BaseModel]) -> str:
     if similar:
         return f"no such key, closest: {', '.join(similar[:3])}"
     return f"no such key, it has: {', '.join(schema.model_fields) or 'none'}"
+
+
+def _completed(schema: type[BaseModel], key: str, value: Any) -> Any:
+    if _is_none(value) and key in _optional_fields(schema):
+        return None
+    if isinstance(value, Mapping) and "name" not in value and key in schema.model_fields:
+        default = schema.model_fields[key].get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, Tabular):
+            return {**default.table(), **value}
+    return value
 
 
 @functools.cache

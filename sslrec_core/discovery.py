@@ -31,6 +31,7 @@ HOOKS = tuple(name for name in vars(hooks) if name.startswith("sslrec_"))
 """The registration hooks."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_DATASET = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -186,7 +187,9 @@ def offers(plugin: Plugin, kind: str) -> dict[str, str | type]:
 
 def _wrong(kind: str, name: object, target: object) -> str | None:
     words = name.split("/") if isinstance(name, str) else []
-    if not 1 <= len(words) <= 2 - (kind == "scenario") or not all(_NAME.fullmatch(word) for word in words):
+    # A dataset keeps the spelling of those who publish it, which is that of its folder.
+    allowed = _DATASET if kind == "dataset" else _NAME
+    if not 1 <= len(words) <= 2 - (kind == "scenario") or not all(allowed.fullmatch(word) for word in words):
         shape = "a word" if kind == "scenario" else "name or scenario/name"
         return f"'{name}', which is not {shape} in lower case with '-' inside words"
     if not isinstance(target, type) and not (isinstance(target, str) and _TARGET.fullmatch(target)):

@@ -36,7 +36,7 @@ def options(schema: type[BaseModel], path: str = "") -> Iterator[dict[str, str]]
 def toml_text(value: Any) -> str:
     """A value as it is written in a configuration file."""
     if isinstance(value, Choice):
-        return toml_value({"name": value.name, **value.parameters} if value.parameters else value.name)
+        return toml_value(value.table() if value.parameters else value.name)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml_text, value))}]"
     if isinstance(value, BaseModel):

@@ -6,13 +6,14 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from sslrec_core import registry
-from sslrec_core.discovery import Plugin
+from sslrec_core import discovery, registry
+from sslrec_core.discovery import BUILTIN, Plugin
 from sslrec_core.hooks import GROUP
 
 
@@ -79,7 +80,7 @@ class PluginMaker:
 
 @pytest.fixture
 def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PluginMaker]:
-    """Write a plugin, install it in a temporary folder and discover it::
+    """Write a plugin, install it in a temporary folder and discover it, beside the core's own and no other::
 
     def test_it(make_plugin):
         plugin = make_plugin("sslrec-noisy", '''
@@ -96,7 +97,17 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plu
     monkeypatch.syspath_prepend(site)
     monkeypatch.delenv("SSLREC_PLUGINS", raising=False)
     monkeypatch.delenv("SSLREC_NO_PLUGINS", raising=False)
+
+    def only_these(group: str) -> list[EntryPoint]:
+        known = ((point, point.dist) for point in entry_points(group=group))
+        return [point for point, dist in known if dist and (dist.name == BUILTIN or _inside(dist, site))]
+
+    monkeypatch.setattr(discovery, "entry_points", only_these)
     maker = PluginMaker(site)
     registry.reset()
     yield maker
     maker.forget()
+
+
+def _inside(distribution: Distribution, folder: Path) -> bool:
+    return Path(str(distribution.locate_file(""))).resolve() == folder.resolve()

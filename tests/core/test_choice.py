@@ -85,6 +85,13 @@ def test_a_name_or_a_table(given: Any) -> None:
     assert (chosen.name, chosen.config.height) == ("tall", 2)
 
 
+def test_a_table_without_a_name_is_about_the_default() -> None:
+    assert Frame.model_validate({"encoder": {}}).encoder == Frame().encoder
+    assert Frame.model_validate({"encoder": {"width": 5}}).encoder.config.width == 5
+    text = said({"second": {"height": 5}})
+    assert "second: name one" in text, "where the default is none there is nothing to complete"
+
+
 def test_build_gives_the_component_its_config_and_the_rest() -> None:
     built = Frame(encoder={"name": "wide", "width": 3}).encoder.build(extra="more")
     assert type(built).__name__ == "Wide" and built.config.width == 3 and built.extra == "more"
@@ -125,7 +132,7 @@ def test_an_unknown_name_gets_the_registrys_advice() -> None:
     assert "fix: sslrec list encoders" in text
 
 
-@pytest.mark.parametrize("given", [3, {"width": 3}, {"name": 3}, []])
+@pytest.mark.parametrize("given", [3, {"name": 3}, []])
 def test_a_choice_without_a_name_lists_what_there_is(given: Any) -> None:
     text = said({"encoder": given})
     assert "encoder: name one" in text and "tall" in text and "wide" in text

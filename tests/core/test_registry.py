@@ -109,6 +109,11 @@ def test_a_malformed_offer_is_a_problem_of_its_plugin(make_plugin: PluginMaker, 
     assert problem in (registry().plugins["odd"].problem or "")
 
 
+def test_a_dataset_keeps_the_spelling_of_its_publishers(make_plugin: PluginMaker) -> None:
+    make_plugin("odd", offering(datasets={"lab/wild_mice": "odd.m:C"}))
+    assert registry().find("dataset", "wild_mice").plugin == "odd"
+
+
 def test_what_is_right_in_a_malformed_offer_stays(make_plugin: PluginMaker) -> None:
     make_plugin("odd", offering(models={"UPPER": "odd.m:C", "right": "odd.m:C"}))
     assert registry().find("model", "right").plugin == "odd"
