@@ -48,7 +48,7 @@ class Cache:
         path = path.resolve()
         try:
             stat = path.stat()
-            note = self.folder / "checksums" / f"{hashlib.blake2b(str(path).encode(), digest_size=16).hexdigest()}.json"
+            note = self.folder / "checksums" / f"{_short(path)}.json"
             now = [str(path), stat.st_size, stat.st_mtime_ns]
             if note.is_file() and (known := _json(note)) is not None and known[:3] == now:
                 return str(known[3])
@@ -60,6 +60,15 @@ class Cache:
             self._make(note.parent)
             write_text(note, json.dumps([*now, digest]), "remembering a checksum")
         return digest
+
+    def lock(self, path: Path) -> Path:
+        """The lock file for writing ``path``.
+
+        Raises:
+            StorageError: the cache folder cannot be written.
+        """
+        self._make(self.folder / "locks")
+        return self.folder / "locks" / f"{_short(path.absolute())}.lock"
 
     def key(self, name: str, dataset: Dataset, scenario: Scenario, paths: Sequence[Path]) -> str:
         """What prepared data is found by: the contents of ``paths``, both configurations and revisions, the format."""
@@ -117,6 +126,10 @@ class Cache:
             error.strerror or str(error),
             fix="free some space, or set SSLREC_CACHE to a folder that can be written",
         )
+
+
+def _short(path: Path) -> str:
+    return hashlib.blake2b(str(path).encode(), digest_size=16).hexdigest()
 
 
 def _identity(component: Configured) -> list[Any]:

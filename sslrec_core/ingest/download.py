@@ -101,17 +101,15 @@ def fetch(file: File, folder: Path, name: str, store: Cache, say: Say) -> None:
     """
     assert file.url is not None
     target = folder / (archive_name(file) if file.member else file.name)
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        # Two processes that need the same file: one fetches, the other waits and finds it.
-        with FileLock(target.with_name(f".{target.name}.lock")):
-            if not target.is_file() and not (folder / file.name).is_file():
-                say(f"downloading {file.url}")
-                checks = (file.archive_sha256, None) if file.member else (file.sha256, file.size)
-                _download(file.url, target, *checks, name=name, store=store)
-            if file.member and not (folder / file.name).is_file():
-                unpack(target, folder / file.name, file, name, store)
-                target.unlink()
+    # Two processes that need the same file: one fetches, the other waits and finds it.
+    with _writing(folder), FileLock(store.lock(target)):
+        if not target.is_file() and not (folder / file.name).is_file():
+            say(f"downloading {file.url}")
+            checks = (file.archive_sha256, None) if file.member else (file.sha256, file.size)
+            _download(file.url, target, *checks, name=name, store=store)
+        if file.member and not (folder / file.name).is_file():
+            unpack(target, folder / file.name, file, name, store)
+            target.unlink()
 
 
 def unpack(archive: Path, target: Path, file: File, name: str, store: Cache) -> None:
@@ -231,6 +229,7 @@ def _connection(url: str, part: Path, have: int, progress: Meter) -> bool:
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length is not None else None
         progress.begin(start, total)
+        part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab" if start else "wb") as sink:
             while block := answer.read(BLOCK):
                 sink.write(block)

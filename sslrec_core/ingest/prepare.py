@@ -9,7 +9,7 @@ import numpy as np
 from sslrec_core.data import PARTS, Array, Coded, Prepared, Raw, Scenario
 from sslrec_core.errors import DataError
 from sslrec_core.ingest import splits
-from sslrec_core.ingest.ids import compact, counts_of, factorise, integers_or_text, k_core, pair_order, subset
+from sslrec_core.ingest.ids import compact, counts_of, factorise, gather, integers_or_text, k_core, sorted_pairs, subset
 from sslrec_core.vocabulary import Vocabulary
 
 IN_TRAIN, IN_VALID, IN_TEST = 1, 2, 4
@@ -58,7 +58,8 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
         table = _rated(table, config.min_rating, notes)
     user_ids, users = _numbered(table["user"], raw, "user")
     item_ids, items = _numbered(table["item"], raw, "item")
-    time, part = table.get("time"), table.get("part")
+    time = table.get("time") if config.split in ("leave-one-out", "time") else None
+    part = table.get("part")
     del table
     pairs = _distinct(users, items, _plain(time), _plain(part), len(user_ids), len(item_ids), notes)
     del users, items, time, part
@@ -75,11 +76,16 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
         item_ids, pairs.items = _surviving(item_ids, pairs.items)
     arrays = {f"users.{key}": value for key, value in user_ids.arrays().items()}
     arrays |= {f"items.{key}": value for key, value in item_ids.arrays().items()}
+    per_user = np.zeros((len(PARTS), len(user_ids)), np.int64)
+    per_item = np.zeros((len(PARTS), len(item_ids)), np.int64)
     for code, name in enumerate(PARTS):
         mine = parts == code
-        arrays[f"{name}.pointers"] = np.concatenate(([0], counts_of(pairs.users[mine], len(user_ids)).cumsum()))
-        arrays[f"{name}.columns"] = pairs.items[mine].astype(np.int64)
-    return Prepared(arrays, {"counts": count(pairs, parts, len(user_ids), len(item_ids), notes), "notes": notes})
+        items = pairs.items[mine]
+        per_user[code] = counts_of(pairs.users[mine], len(user_ids))
+        per_item[code] = counts_of(items, len(item_ids))
+        arrays[f"{name}.pointers"] = np.concatenate(([0], per_user[code].cumsum()))
+        arrays[f"{name}.columns"] = items.astype(np.int64)
+    return Prepared(arrays, {"counts": count(per_user, per_item, notes), "notes": notes})
 
 
 def checked(raw: Raw) -> dict[str, Array | Coded]:
@@ -142,24 +148,28 @@ def split(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> tuple[Pair
     return pairs, parts
 
 
-def count(pairs: Pairs, parts: Array, n_users: int, n_items: int, notes: list[str]) -> dict[str, int]:
-    """Sizes of everything; what is odd about the test part is added to ``notes``."""
-    users = np.stack([counts_of(pairs.users[parts == code], n_users) for code in range(3)])
-    items = np.stack([counts_of(pairs.items[parts == code], n_items) for code in range(3)])
+def count(per_user: Array, per_item: Array, notes: list[str]) -> dict[str, int]:
+    """Sizes of everything, from interactions per part and user, and per part and item.
+
+    What is odd about the test part is added to ``notes``.
+    """
+    users, items = per_user > 0, per_item > 0
     counts = {
-        "users": n_users,
-        "items": n_items,
-        "interactions": len(pairs),
-        **{name: int((parts == code).sum()) for code, name in enumerate(PARTS)},
-        "users with interactions": int((users.sum(0) > 0).sum()),
-        "items with interactions": int((items.sum(0) > 0).sum()),
-        "test users": int((users[2] > 0).sum()),
-        "test users without training items": int(((users[2] > 0) & (users[0] == 0)).sum()),
-        "test items unseen in training": int(((items[2] > 0) & (items[0] == 0)).sum()),
+        "users": users.shape[1],
+        "items": items.shape[1],
+        "interactions": int(per_user.sum()),
+        **{name: int(per_user[code].sum()) for code, name in enumerate(PARTS)},
+        "users with interactions": int(users.any(0).sum()),
+        "items with interactions": int(items.any(0).sum()),
+        "test users": int(users[splits.TEST].sum()),
+        "test users without training items": int((users[splits.TEST] & ~users[splits.TRAIN]).sum()),
+        "test items unseen in training": int((items[splits.TEST] & ~items[splits.TRAIN]).sum()),
     }
-    cold = [("test users without training items"), ("test items unseen in training")]
+    if not counts["test"]:
+        notes.append("the test part is empty: no user has enough interactions to give one up")
+    cold = ("test users without training items", "test items unseen in training")
     notes += [f"{counts[what]:,} {what} (kept)" for what in cold if counts[what]]
-    without = n_users - counts["users with interactions"]
+    without = counts["users"] - counts["users with interactions"]
     if without:
         notes.append(f"{without:,} users without any interaction (kept: ids are used as they are)")
     return counts
@@ -199,22 +209,27 @@ def _rated(table: dict[str, Array | Coded], least: float, notes: list[str]) -> d
 def _distinct(
     users: Array, items: Array, time: Array | None, part: Array | None, n_users: int, n_items: int, notes: list[str]
 ) -> Pairs:
-    order = pair_order(users, items, n_users, n_items)
-    users, items = users[order], items[order]
-    time = None if time is None else time[order]
-    membership = None if part is None else np.left_shift(1, part[order]).astype(np.uint8)
+    users, items, order = sorted_pairs(users, items, n_users, n_items)
+    time = None if time is None else gather(time, order)
+    membership = None if part is None else np.left_shift(1, gather(part, order)).astype(np.uint8)
     first = np.ones(len(users), bool)
     first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-    if first.all():
-        return Pairs(users, items, time, membership)
-    starts = np.flatnonzero(first)
-    total = len(users)
-    time = None if time is None else np.minimum.reduceat(time, starts)
-    membership = None if membership is None else np.bitwise_or.reduceat(membership, starts)
-    distinct = len(starts) if membership is None else int(BITS[membership].sum())
-    if total > distinct:
-        notes.append(f"{total - distinct:,} repeated interactions dropped (the earliest of each counts)")
-    return Pairs(users[starts], items[starts], time, membership)
+    pairs = Pairs(users, items, time, membership)
+    again = np.flatnonzero(~first)
+    if not len(again):
+        return pairs
+    # Repeats are few and stand behind the first of their kind: fold them into it.
+    place, _ = splits.places_within(again - np.arange(len(again)))
+    origin = again - 1 - place
+    if time is not None:
+        np.minimum.at(time, origin, time[again])
+    if membership is not None:
+        np.bitwise_or.at(membership, origin, membership[again])
+    pairs = pairs.take(first)
+    distinct = len(pairs) if pairs.membership is None else int(BITS[pairs.membership].sum())
+    if distinct < len(order):
+        notes.append(f"{len(order) - distinct:,} repeated interactions dropped (the earliest of each counts)")
+    return pairs
 
 
 def _cored(pairs: Pairs, k: int, n_users: int, n_items: int, notes: list[str]) -> Pairs:
@@ -253,7 +268,7 @@ def _own(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> Array:
 
 def _surviving(vocabulary: Vocabulary, codes: Array) -> tuple[Vocabulary, Array]:
     kept, table = compact(np.flatnonzero(counts_of(codes, len(vocabulary))), len(vocabulary))
-    return (vocabulary, codes) if len(kept) == len(vocabulary) else (subset(vocabulary, kept), table[codes])
+    return (vocabulary, codes) if len(kept) == len(vocabulary) else (subset(vocabulary, kept), gather(table, codes))
 
 
 def _shares(config: Scenario.Config) -> tuple[float, float, float]:
