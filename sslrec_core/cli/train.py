@@ -43,12 +43,12 @@ def command(
     run_options: dict[str, Any] = {
         key: value for key, value in (("seed", seed), ("device", device)) if value is not None
     }
+    if resume is not None and (model or dataset or config or assign or preset or protocol or output or run_options):
+        raise ConfigError("--resume goes on with the run's own configuration", fix=f"sslrec train --resume {resume}")
     if quiet or as_json:
         run_options["callbacks"] = []
     if run_options:
         options["run"] = run_options
-    if resume is not None and (model or dataset or config or assign or preset or protocol or output or run_options):
-        raise ConfigError("--resume goes on with the run's own configuration", fix=f"sslrec train --resume {resume}")
     resolved = None
     if resume is None:
         resolved = resolve(
