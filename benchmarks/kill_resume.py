@@ -1,0 +1,144 @@
+"""Kill trainings at random moments, resume them, and compare what they end with to one that was left alone.
+
+    python benchmarks/kill_resume.py                        ten trainings, each killed once
+    python benchmarks/kill_resume.py --runs 1 --kills 10    one training, killed ten times
+
+Everything goes through the command line, and the process gets SIGKILL: nothing is saved on the way out.  The exit code is
+1 if a single bit of the metrics, the recorded losses or the best weights differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+COMMAND = [sys.executable, "-m", "sslrec_core.cli", "train"]
+MEASURED = ("metrics", "selection", "best_epoch")
+
+
+@dataclass
+class Kill:
+    """One SIGKILL: when it came, and what was there to go on from."""
+
+    after: float
+    """Seconds since the process was started."""
+    epochs: int
+    """Epochs that had been recorded."""
+    checkpoint: bool
+    """Whether there was a checkpoint to go on from."""
+
+
+def first(options: Sequence[str], directory: Path) -> list[str]:
+    """The command that starts a training in ``directory``."""
+    return [*COMMAND, *options, "-o", str(directory), "--quiet"]
+
+
+def next_command(options: Sequence[str], directory: Path) -> list[str]:
+    """The command that goes on with it, or starts it if it was killed before it had a directory."""
+    return [*COMMAND, "--resume", str(directory), "--quiet"] if directory.exists() else first(options, directory)
+
+
+def run(command: Sequence[str]) -> float:
+    """Run a command to its end; the seconds that it took."""
+    began = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+
+def kill_at(command: Sequence[str], directory: Path, moment: float) -> Kill | None:
+    """Start a command and kill it after ``moment`` seconds; None if it was done before that."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        code = process.wait(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return Kill(moment, len(events(directory, "epoch")), (directory / "last.safetensors").exists())
+    if code:
+        sys.exit(f"{' '.join(command)}\nended with {code} before it could be killed")
+    return None
+
+
+def events(directory: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """What a run has recorded, without the seconds that it took; a line cut short by a kill is left out."""
+    path = directory / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows if kind in (None, row["event"])]
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """What two finished runs disagree about."""
+    found = []
+    mine, its = (json.loads((path / "result.json").read_text()) for path in (one, other))
+    found += [name for name in MEASURED if mine[name] != its[name]]
+    if events(one) != events(other):
+        found.append("metrics.jsonl")
+    weights, others = (load_file(path / "best.safetensors") for path in (one, other))
+    if weights.keys() != others.keys():
+        found.append("names of weights")
+    found += [name for name in weights.keys() & others.keys() if not torch.equal(weights[name], others[name])]
+    return found
+
+
+def trial(options: Sequence[str], directory: Path, kills: int, seconds: float, chance: random.Random) -> list[Kill]:
+    """One training, killed ``kills`` times at moments drawn from the ``seconds`` that it takes, and then finished."""
+    done: list[Kill] = []
+    while len(done) < kills and not (directory / "result.json").exists():
+        kill = kill_at(next_command(options, directory), directory, chance.uniform(0.15, 0.95) * seconds)
+        done += [kill] if kill is not None else []
+    if not (directory / "result.json").exists():
+        run(next_command(options, directory))
+    return done
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="lightgcn")
+    parser.add_argument("--dataset", default="cf/demo")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=10, help="trainings to kill")
+    parser.add_argument("--kills", type=int, default=1, help="how often each is killed")
+    parser.add_argument("--seed", type=int, default=0, help="decides the moments")
+    parser.add_argument("--set", action="append", default=[], help="further settings of the training")
+    given = parser.parse_args()
+    settings = [f"train.epochs={given.epochs}", "train.patience=none", "run.checkpoint_seconds=0", *given.set]
+    options = [given.model, "--dataset", given.dataset, *(word for value in settings for word in ("--set", value))]
+    chance = random.Random(given.seed)
+
+    with tempfile.TemporaryDirectory(prefix="kill-resume-") as folder:
+        whole = Path(folder) / "whole"
+        seconds = run(first(options, whole))
+        result = json.loads((whole / "result.json").read_text())
+        print(f"{given.model} on {given.dataset}, {given.epochs} epochs, {seconds:.1f} s; left alone: {result['metrics']}\n")
+        print("| run | kill | after s | epochs recorded | checkpoint | differs from the one left alone |")
+        print("|---|---|---|---|---|---|", flush=True)
+        wrong = landed = 0
+        for number in range(1, given.runs + 1):
+            directory = Path(folder) / str(number)
+            kills = trial(options, directory, given.kills, seconds, chance)
+            found = differences(whole, directory)
+            wrong += bool(found)
+            landed += len(kills)
+            for place, kill in enumerate(kills, 1):
+                verdict = (", ".join(found) or "nothing") if place == len(kills) else ""
+                there = "yes" if kill.checkpoint else "no"
+                print(f"| {number} | {place} | {kill.after:.2f} | {kill.epochs} | {there} | {verdict} |", flush=True)
+    print(f"\n{landed} kills, {given.runs} runs, {wrong} that differ in any bit")
+    sys.exit(1 if wrong or not landed else 0)
+
+
+if __name__ == "__main__":
+    main()
