@@ -187,7 +187,7 @@ def test_sgl_is_open_to_other_parts(options):
 
 
 def test_sgl_refuses_an_objective_without_candidates_where_it_would_give_some():
-    with pytest.raises(ConfigError, match="alignment-uniformity.*does not take candidates") as caught:
+    with pytest.raises(ConfigError, match=r"alignment-uniformity.*does not take candidates") as caught:
         built(SGL, {"contrast": "alignment-uniformity"})
     assert caught.value.fix.startswith("--set model.negatives=batch")
 
