@@ -40,8 +40,8 @@ class Tabular:
 class Config(BaseModel):
     """A set of typed options: frozen, closed to unknown keys, each field with a docstring under it.
 
-    The word ``"none"`` is read as None wherever None is allowed.  A table without a name, for a field whose default
-    names a component, is about that component.
+    The word ``"none"`` is read as None wherever None is allowed.  A table that gives some keys of a field keeps the
+    others as the field's default has them; one without a name is about the component that the default names.
 
     Stability: stable for callers and implementers from API 1.
     """
@@ -366,8 +366,9 @@ def _with_suggestions(error: ValidationError, schema: type[BaseModel]) -> Valida
 
 def _unknown(key: str, schema: type[BaseModel]) -> str:
     known = list(fields(schema))
-    by_leaf = [path for path in known if "." in path and closest(key, [path.rpartition(".")[2]])]
-    similar = list(dict.fromkeys([*closest(key, known), *by_leaf]))
+    leaf_of = {path: path.rpartition(".")[2] for path in known if "." in path}
+    similar = [path for path in known if path in closest(key, known) or leaf_of.get(path) == key]
+    similar = similar or [path for path, leaf in leaf_of.items() if closest(key, [leaf])]
     if similar:
         return f"no such key, closest: {', '.join(similar[:3])}"
     return f"no such key, it has: {', '.join(schema.model_fields) or 'none'}"
@@ -376,11 +377,23 @@ def _unknown(key: str, schema: type[BaseModel]) -> str:
 def _completed(schema: type[BaseModel], key: str, value: Any) -> Any:
     if _is_none(value) and key in _optional_fields(schema):
         return None
-    if isinstance(value, Mapping) and "name" not in value and key in schema.model_fields:
+    if isinstance(value, Mapping) and key in schema.model_fields:
         default = schema.model_fields[key].get_default(call_default_factory=True, validated_data={})
-        if isinstance(default, Tabular):
-            return {**default.table(), **value}
+        return _laid_over(default, value)
     return value
+
+
+def _laid_over(default: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``given`` completed by the keys that a field's own default sets, however deep."""
+    if isinstance(default, Tabular) and "name" not in given:
+        return {**default.table(), **given}
+    if isinstance(default, BaseModel):
+        below = {key: getattr(default, key) for key in default.model_fields_set}
+        return below | {
+            key: _laid_over(below[key], value) if key in below and isinstance(value, Mapping) else value
+            for key, value in given.items()
+        }
+    return given
 
 
 @functools.cache

@@ -329,3 +329,19 @@ def test_toml_looks_like_this() -> None:
 def test_what_toml_has_no_word_for() -> None:
     with pytest.raises(TypeError, match="a object cannot be written as TOML"):
         to_toml({"a": object()})
+
+
+def test_a_table_keeps_what_the_default_of_its_field_sets() -> None:
+    class Inner(Config):
+        weight: float = 1.0
+        form: str = "squared"
+
+    class Middle(Config):
+        inner: Inner = Inner(weight=0.7)
+
+    class Outer(Config):
+        middle: Middle = Middle(inner=Inner(weight=0.3))
+
+    assert Middle.model_validate({"inner": {"form": "norm"}}).inner == Inner(weight=0.7, form="norm")
+    assert Outer.model_validate({"middle": {"inner": {"form": "norm"}}}).middle.inner == Inner(weight=0.3, form="norm")
+    assert Outer.model_validate({"middle": {"inner": {"weight": 2}}}).middle.inner.weight == 2
