@@ -137,6 +137,8 @@ class Run:
     def resume(cls, directory: Path, *, data_root: Path | None = None) -> Run:
         """The unfinished run in ``directory``, ready to go on exactly where its last checkpoint stands."""
         run = cls._reopen(directory, None, data_root, {})
+        if (directory / RESULT).exists():
+            return run
         last = directory / LAST
         if last.exists():
             run._load_last()

@@ -1,0 +1,179 @@
+"""Runs: what the directory holds, going on after any end, and what cannot be done says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sslrec_core import checkpoint
+from sslrec_core.errors import CheckpointError, ConfigError, DataError, StorageError, TrainingError
+from sslrec_core.interrupt import Interrupted
+from sslrec_core.records import read_result
+from sslrec_core.run import Run
+from sslrec_core.settings import RunConfig, resolve
+
+Configure = Callable[..., RunConfig]
+
+
+def events(directory: Path) -> list[dict[str, Any]]:
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def test_a_run_leaves_a_complete_directory(factors: Configure, tmp_path: Path) -> None:
+    run = Run.create(factors(), tmp_path / "run")
+    result = run.execute()
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"config.toml", "environment.json", "metrics.jsonl", "best.safetensors", "result.json"}
+    kinds = [event["event"] for event in events(tmp_path / "run")]
+    assert kinds == ["epoch", "valid"] * 4 + ["test"]
+    assert result.metrics == read_result(tmp_path / "run").metrics == events(tmp_path / "run")[-1]["metrics"]
+    assert result.label is None
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["device"] == "cpu" and environment["revisions"]["factors"] == 1
+    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["run"]["device"] == "cpu"
+
+
+def test_the_written_configuration_repeats_the_run(factors: Configure, tmp_path: Path) -> None:
+    first = Run.create(factors("train.patience=3"), tmp_path / "one").execute()
+    again = resolve(files=[tmp_path / "one" / "config.toml"])
+    assert again.config == Run.open(tmp_path / "one").config
+    assert Run.create(again, tmp_path / "two").execute().metrics == first.metrics
+
+
+def test_an_opened_run_scores_as_its_best_epoch_did(factors: Configure, tmp_path: Path) -> None:
+    result = Run.create(factors(), tmp_path / "run").execute()
+    opened = Run.open(tmp_path / "run")
+    assert opened.hook.sslrec_evaluate(run=opened, split="test") == result.metrics
+    assert opened.hook.sslrec_evaluate(run=opened, split="valid") == result.selection
+    at_five = Run.open(tmp_path / "run", at=[5, 20])
+    assert at_five.hook.sslrec_evaluate(run=at_five, split="test")["recall@20"] == result.metrics["recall@20"]
+
+
+def test_the_best_epoch_is_the_best_on_validation(factors: Configure, tmp_path: Path) -> None:
+    result = Run.create(factors("train.epochs=8"), tmp_path / "run").execute()
+    judged = [event["metrics"]["ndcg@20"] for event in events(tmp_path / "run") if event["event"] == "valid"]
+    assert result.best_epoch == judged.index(max(judged))
+    assert result.selection["ndcg@20"] == max(judged)
+
+
+def test_patience_ends_a_run_that_no_longer_gains(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors("train.epochs=200", "train.patience=3"), tmp_path / "run").execute()
+    recorded = events(tmp_path / "run")
+    assert recorded[-2]["event"] == "stopped" and "3 evaluations" in recorded[-2]["why"]
+    judged = [event["metrics"]["ndcg@20"] for event in recorded if event["event"] == "valid"]
+    assert len(judged) < 200 and max(judged[-3:]) <= max(judged[:-3])
+
+
+def test_a_run_selected_on_test_says_so(factors: Configure, tmp_path: Path) -> None:
+    result = Run.create(factors(protocol="published"), tmp_path / "run").execute()
+    assert result.label == "selected on test"
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["label"] == "selected on test"
+    assert "test" in [event["event"] for event in events(tmp_path / "run")][:2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_finishes_the_epoch_and_the_run_goes_on_exactly(
+    factors: Configure, tmp_path: Path, number: signal.Signals
+) -> None:
+    whole = Run.create(factors("train.epochs=5"), tmp_path / "whole").execute()
+    run = Run.create(factors("train.epochs=5"), tmp_path / "cut")
+    run.loop.on_batch.append(lambda done, total: os.kill(os.getpid(), number) if run.loop.step == 10 else None)
+    with pytest.raises(Interrupted, match="after epoch .*--resume"):
+        run.execute()
+    torch.manual_seed(99)
+    resumed = Run.resume(tmp_path / "cut").execute()
+    assert resumed.metrics == whole.metrics
+    assert events(tmp_path / "cut") == events(tmp_path / "whole")
+
+
+def test_a_second_signal_stops_at_once(factors: Configure, tmp_path: Path) -> None:
+    run = Run.create(factors(), tmp_path / "run")
+    run.loop.on_batch.append(lambda done, total: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted, match="at once"):
+        run.execute()
+    assert run.loop.step < 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_resuming_a_complete_run_changes_nothing(factors: Configure, tmp_path: Path) -> None:
+    result = Run.create(factors(), tmp_path / "run").execute()
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    again = Run.resume(tmp_path / "run").execute()
+    assert again == result
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_lost_loss_names_step_term_and_the_last_good_checkpoint(factors: Configure, tmp_path: Path) -> None:
+    settings = ("model.break_at=20", "run.checkpoint_seconds=0", "train.epochs=50")
+    run = Run.create(factors(*settings), tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"'ranking' became nan at step 20[\s\S]*last\.safetensors, after epoch"):
+        run.execute()
+    tensors, _ = checkpoint.load(tmp_path / "run" / "last.safetensors")
+    assert all(bool(value.isfinite().all()) for name, value in tensors.items() if name.startswith("model/"))
+
+
+def test_recommendations_leave_out_what_the_model_knows(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors("model.embedding_dim=4"), tmp_path / "run").execute()
+    run = Run.open(tmp_path / "run")
+    lists = run.recommend(["0", "5"], 6)
+    parts = run.data.interactions.parts
+    for user, ranked in lists.items():
+        known = {int(i) for part in ("train", "valid") for i in parts[part].select(torch.tensor([int(user)])).columns}
+        assert ranked and known.isdisjoint(int(item) for item, _ in ranked)
+        assert [score for _, score in ranked] == sorted((score for _, score in ranked), reverse=True)
+    with pytest.raises(DataError, match="'nobody'"):
+        run.recommend(["nobody"], 5)
+
+
+def test_a_directory_that_exists_is_not_touched(factors: Configure, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(StorageError, match="exists already"):
+        Run.create(factors(), tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_mistake_found_while_building_leaves_no_directory(factors: Configure, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'ndcg@7' is not measured"):
+        Run.create(factors("train.judge=ndcg@7"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for begin in (Run.open, Run.resume):
+        with pytest.raises(CheckpointError, match="not a run directory"):
+            begin(tmp_path)
+
+
+def test_a_run_without_checkpoint_cannot_be_opened(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        Run.open(tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_model_or_revision_is_refused(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run").execute()
+    best = tmp_path / "run" / "best.safetensors"
+    tensors, about = checkpoint.load(best)
+    checkpoint.save(best, tensors, {**about, "revision": 7})
+    with pytest.raises(CheckpointError, match="another revision of factors"):
+        Run.open(tmp_path / "run")
+    checkpoint.save(best, tensors, {**about, "model": "cf/other"})
+    with pytest.raises(CheckpointError, match="is of cf/other"):
+        Run.open(tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_size_says_what_differs(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run").execute()
+    config = tmp_path / "run" / "config.toml"
+    config.write_text(config.read_text().replace("embedding_dim = 8", "embedding_dim = 9"))
+    with pytest.raises(CheckpointError, match="does not fit factors[\\s\\S]*users.weight"):
+        Run.open(tmp_path / "run")
