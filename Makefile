@@ -3,8 +3,6 @@
 #   make test    all tests
 #   make check   lint, types, import rules, generated docs
 
-export OMP_NUM_THREADS ?= 1
-
 ACCEPTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c '$(ACCEPTED)' 2>/dev/null && echo $$name && break; done)
@@ -37,14 +35,14 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m cogapp --check -PI . docs/*.md
+	$(BIN)/python -m cogapp --check -P -I . docs/*.md
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(STAMP)
-	$(BIN)/python -m cogapp -r -PI . docs/*.md
+	$(BIN)/python -m cogapp -r -P -I . docs/*.md
 
 wheels: $(STAMP)
 	rm -rf dist

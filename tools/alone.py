@@ -60,7 +60,6 @@ def call(command: Sequence[str | Path], cwd: Path, **env: str) -> None:
 
 def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
     """Install the core and ``name`` into a fresh environment and test it there."""
-    known = distributions()
     with tempfile.TemporaryDirectory(prefix=f"alone-{name}-") as temporary:
         home = Path(temporary)
         call([sys.executable, "-m", "venv", home / "venv"], home)

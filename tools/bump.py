@@ -1,6 +1,6 @@
 """One version everywhere: every pyproject.toml, the plugins' range of the core, and the changelog.
 
-    python tools/bump.py 0.2.0
+python tools/bump.py 0.2.0
 """
 
 from __future__ import annotations

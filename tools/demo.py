@@ -1,6 +1,6 @@
 """The demonstration behind `make demo`: plain sslrec commands, one after the other, and a table of what they found.
 
-    python tools/demo.py [--epochs N] [--output DIR]
+python tools/demo.py [--epochs N] [--output DIR]
 """
 
 from __future__ import annotations

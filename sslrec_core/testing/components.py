@@ -21,12 +21,12 @@ from sslrec_core.testing.tensors import same, tensors
 class ComponentContract(Contract):
     """What every component that a config can name keeps::
 
-        class TestTriplet(ComponentContract):
-            kind = "objective"
-            component = "triplet"
+    class TestTriplet(ComponentContract):
+        kind = "objective"
+        component = "triplet"
 
-            def inputs(self):
-                return torch.randn(6, 4), torch.randn(6, 4), torch.randn(6, 2, 4)
+        def inputs(self):
+            return torch.randn(6, 4), torch.randn(6, 4), torch.randn(6, 2, 4)
     """
 
     kind: ClassVar[str]

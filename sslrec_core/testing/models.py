@@ -36,9 +36,9 @@ _TRAINED: weakref.WeakKeyDictionary[type, _Trained] = weakref.WeakKeyDictionary(
 class ModelContract(DeviceChecks, Contract):
     """What every model keeps.  Inherit it, name the model and the toy world, and let pytest collect it::
 
-        class TestKGCL(ModelContract):
-            model = "kg/kgcl"
-            world = "kg/checkerboard"
+    class TestKGCL(ModelContract):
+        model = "kg/kgcl"
+        world = "kg/checkerboard"
     """
 
     model: ClassVar[str]
@@ -151,7 +151,8 @@ class ModelContract(DeviceChecks, Contract):
         """A run beside another whose test part is poisoned: selection and weights are the same to the last bit."""
         assignments = ("train.epochs=3", "train.select_on=valid")
         clean, poisoned = (
-            finished_run(self.bench(*assignments, f"data.test={test}"), tmp_path / test) for test in ("diagonal", "wrong")
+            finished_run(self.bench(*assignments, f"data.test={test}"), tmp_path / test)
+            for test in ("diagonal", "wrong")
         )
         assert events(clean.directory) == events(poisoned.directory), (
             "losses or validation metrics change when only the test part does: training or selection reads it"

@@ -22,8 +22,8 @@ from sslrec_core.testing.worlds import TRAIN, VALID
 class ScenarioContract(Contract):
     """What every scenario keeps::
 
-        class TestKG(ScenarioContract):
-            scenario = "kg"
+    class TestKG(ScenarioContract):
+        scenario = "kg"
     """
 
     scenario: ClassVar[str]

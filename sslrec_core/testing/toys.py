@@ -7,9 +7,11 @@ from sslrec_core.hooks import Offer, hookimpl
 
 @hookimpl
 def sslrec_datasets() -> Offer:
+    """The worlds, for every scenario."""
     return {"checkerboard": "sslrec_core.testing.worlds:Checkerboard"}
 
 
 @hookimpl
 def sslrec_scenarios() -> Offer:
+    """A scenario that is there where only the core is."""
     return {"plain": "sslrec_core.testing.worlds:Plain"}

@@ -1,4 +1,4 @@
-"""Every check of the contracts can fail: each is run against something that was broken for it, and against sound parts."""
+"""Every check of the contracts can fail: each is run against something broken for it, and against sound parts."""
 
 from __future__ import annotations
 

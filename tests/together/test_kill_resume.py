@@ -1,4 +1,4 @@
-"""A training that is killed and resumed ends with the same bits as one that was left alone, through the command line."""
+"""A training that is killed and resumed, on the command line, ends with the same bits as one that was left alone."""
 
 from __future__ import annotations
 

@@ -13,28 +13,29 @@ LEAST = 4
 
 def test_every_preset_resolves() -> None:
     presets = [preset for preset in registry().presets() if preset.plugin.startswith("sslrec-")]
-    assert len(presets) >= LEAST, [preset.path for preset in presets]
+    assert len(presets) >= LEAST, [str(preset.file) for preset in presets]
     for preset in presets:
         models = [
             entry
             for entry in registry().entries("model")
             if entry.plugin == preset.plugin and preset.model in (entry.name, entry.short_name)
         ]
-        assert len(models) == 1, f"{preset.path}: no model {preset.model} in {preset.plugin}"
+        assert len(models) == 1, f"{preset.file}: no model {preset.model} in {preset.plugin}"
         model = models[0]
         dataset = "demo" if preset.dataset == "default" else preset.dataset
         found = registry().find("dataset", dataset, model.scenario)
         resolved = resolve(model.name, found.name, preset=preset.variant)
         from_preset = {key for key, origin in resolved.origins.items() if "preset" in origin}
-        assert from_preset, f"{preset.path} sets nothing"
+        assert from_preset, f"{preset.file} sets nothing"
 
 
-def test_every_value_of_a_preset_has_its_source() -> None:
+def test_every_preset_names_its_sources() -> None:
     presets = [preset for preset in registry().presets() if preset.plugin.startswith("sslrec-")]
     assert len(presets) >= LEAST
     for preset in presets:
-        text = preset.path.read_text(encoding="utf-8")
-        values = [line for line in text.splitlines() if re.match(r"^[\w.]+ *=", line)]
-        assert values, preset.path
-        # A comment on the line, or one above that speaks for the block.
-        assert "#" in text, f"{preset.path} names no source"
+        lines = preset.file.read_text(encoding="utf-8").splitlines()
+        values = [place for place, line in enumerate(lines) if re.match(r"^[\w.]+ *=", line)]
+        comments = [place for place, line in enumerate(lines) if "#" in line]
+        assert values, preset.file
+        # A comment on the line, or one above that speaks for a block.
+        assert comments and comments[0] <= values[0], f"{preset.file}: the first value comes before any source"

@@ -128,7 +128,10 @@ class Cheating(Factors):
     def losses(self, batch: Any) -> dict[str, Tensor]:
         test = self.data.interactions.parts["test"]
         users, items = self.embeddings()
-        return {**super().losses(batch), "test": -logsigmoid((users[test.row_index] * items[test.columns]).sum(-1)).mean()}
+        return {
+            **super().losses(batch),
+            "test": -logsigmoid((users[test.row_index] * items[test.columns]).sum(-1)).mean(),
+        }
 
 
 class Short(Factors):
@@ -234,8 +237,8 @@ class TwoFaced(Factors):
 
 
 MODELS = (
-    Factors, Painted, Mumbling, Secretive, Rounding, Idle, Unused, Unmoved, Rising, Infinite, Backwards, Cheating, Short,
-    Sociable, Noisy, Wearing, Forgetful, Stashing, Erratic, Amnesic, Homebound, Waiting, TwoFaced,
+    Factors, Painted, Mumbling, Secretive, Rounding, Idle, Unused, Unmoved, Rising, Infinite, Backwards, Cheating,
+    Short, Sociable, Noisy, Wearing, Forgetful, Stashing, Erratic, Amnesic, Homebound, Waiting, TwoFaced,
 )  # fmt: skip
 
 
