@@ -352,7 +352,8 @@ class Interactions:
         truth = self.parts[split]
         seen = self.together(*(name for name in hide.split("+") if name != split))
         asking = truth.counts.nonzero().squeeze(1) if users is None else users
-        for some in torch.split(asking, size):
+        for start in range(0, len(asking), size):
+            some = asking[start : start + size]
             yield Queries(some, seen.select(some), truth.select(some))
 
 

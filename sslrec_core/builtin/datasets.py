@@ -11,7 +11,7 @@ from pydantic import field_validator
 from sslrec_core.data import Column, Dataset, Raw
 from sslrec_core.errors import DataError, closest
 from sslrec_core.ingest import atomic, lists, tables
-from sslrec_core.ingest.packed import read_head
+from sslrec_core.ingest.packed import HEAD, read_head
 
 LISTS = {"train": "train.txt", "valid": "valid.txt", "test": "test.txt"}
 WITHIN_TRAIN = "valid_within_train.txt"
@@ -173,6 +173,8 @@ def _looks_like_lists(path: Path) -> bool:
     """Whether a ``.txt`` file has lines of whole numbers that differ in length."""
     if tables.suffix(path) != ".txt":
         return False
-    lines = [line.split() for line in read_head(path).splitlines()[:-1] if line.strip()]
+    head = read_head(path)
+    whole = head if len(head) < HEAD else head.rpartition("\n")[0]
+    lines = [line.split() for line in whole.splitlines() if line.strip()]
     numbers = all(word.isascii() and word.isdigit() for line in lines for word in line)
     return bool(lines) and numbers and len({len(line) for line in lines}) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def typed(path: Path) -> Layout:
                 "an atomic file begins with fields such as user_id:token, rating:float",
                 fix="mend the header, or read the file with --set data.format=csv",
             )
-    return Layout(path, "text", tuple(field.partition(":")[0] for field in found.names), "\t", True)
+    return replace(found, names=tuple(field.partition(":")[0] for field in found.names))
 
 
 def _part(path: Path) -> int | None:

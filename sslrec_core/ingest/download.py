@@ -196,6 +196,7 @@ def _receive(url: str, part: Path, size: int | None) -> None:
                     return
                 reason = "the connection was cut"
             except urllib.error.HTTPError as error:
+                error.close()
                 if error.code == 416 and have:
                     part.unlink()
                 elif error.code not in PASSING:

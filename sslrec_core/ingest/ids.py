@@ -40,7 +40,7 @@ def integers_or_text(column: Array) -> Array:
         if not np.isfinite(column).all():
             raise DataError("an id is missing", f"row {int(np.flatnonzero(~np.isfinite(column))[0]) + 1} has none")
         if (column != np.floor(column)).any():
-            raise DataError(f"ids must be whole numbers or text, found {column[column != np.floor(column)][0]!r}")
+            raise DataError(f"ids must be whole numbers or text, found {column[column != np.floor(column)][0]:g}")
         return column.astype(np.int64)
     if column.dtype.kind not in "iuOUST":
         raise DataError(f"ids must be whole numbers or text, these are {column.dtype}")

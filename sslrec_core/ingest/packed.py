@@ -12,6 +12,7 @@ from typing import Any
 
 from sslrec_core.errors import DataError
 
+HEAD = 65_536
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
@@ -42,7 +43,7 @@ def explained(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}", error.strerror or str(error)) from error
 
 
-def read_head(path: Path, size: int = 65_536) -> str:
+def read_head(path: Path, size: int = HEAD) -> str:
     """The first ``size`` bytes of the content as text.
 
     Raises:
@@ -51,3 +52,19 @@ def read_head(path: Path, size: int = 65_536) -> str:
     opener = OPENERS.get(path.suffix.lower(), open)
     with explained(path), opener(path, "rb") as stream:
         return bytes(stream.read(size)).decode("utf-8", "replace")
+
+
+def trailing_blanks(path: Path, size: int = 65_536) -> int:
+    """How many empty lines stand at the end of a text file, as far as its last ``size`` bytes show.
+
+    Raises:
+        DataError: as :func:`read_bytes`.
+    """
+    if is_packed(path):
+        tail = read_bytes(path)[-size:]
+    else:
+        with explained(path), path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - size))
+            tail = stream.read()
+    ends = tail[len(tail.rstrip(b"\r\n")) :]
+    return max(0, ends.count(b"\n") - 1)

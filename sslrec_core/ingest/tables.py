@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import polars as pl
 from sslrec_core.data import PARTS, Array, Coded, Column
 from sslrec_core.errors import DataError, closest
 from sslrec_core.ingest.ids import coded
-from sslrec_core.ingest.packed import is_packed, read_bytes, read_head
+from sslrec_core.ingest.packed import is_packed, read_bytes, read_head, trailing_blanks
 
 TEXT = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t", ".dat": "\t", ".data": "\t", ".inter": "\t", ".kg": "\t",
         ".link": "\t", ".net": "\t"}  # fmt: skip
@@ -55,6 +56,8 @@ class Layout:
     """Its columns; ``1``, ``2``, … where it has no header."""
     separator: str = ","
     header: bool = True
+    skipped: int = 1
+    """Lines before the first row."""
 
 
 def suffix(path: Path) -> str:
@@ -79,10 +82,13 @@ def layout(path: Path, separator: str | None = None, header: bool | None = None,
             f"{path}: its ending says nothing about its form", fix="--set data.format=csv, parquet, jsonl or lists"
         )
     if kind != "text":
-        return Layout(path, kind, tuple(_lazy(Layout(path, kind, ())).collect_schema().names()))
-    first = next((line for line in read_head(path).removeprefix("\ufeff").splitlines() if line.strip()), None)
-    if first is None:
+        with _refused(path):
+            return Layout(path, kind, tuple(_lazy(Layout(path, kind, ())).collect_schema().names()))
+    lines = read_head(path).removeprefix("\ufeff").splitlines()
+    blank = next((number for number, line in enumerate(lines) if line.strip()), None)
+    if blank is None:
         raise DataError(f"{path} is empty")
+    first = lines[blank]
     if separator is None:
         usual = TEXT.get(ending, ",")
         separator = usual if usual in first else max(SEPARATORS, key=first.count)
@@ -91,8 +97,8 @@ def layout(path: Path, separator: str | None = None, header: bool | None = None,
     fields = _fields(first, separator)
     if header is None:
         header = not all(re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", field) for field in fields)
-    names = tuple(fields) if header else tuple(str(number + 1) for number in range(len(fields)))
-    return Layout(path, "text", names, separator, header)
+    names = _distinct(fields) if header else tuple(str(number + 1) for number in range(len(fields)))
+    return Layout(path, "text", names, separator, header, blank + header)
 
 
 def choose(found: Layout, wanted: Mapping[str, str | int | None]) -> dict[str, str]:
@@ -131,6 +137,9 @@ def read_columns(found: Layout, chosen: Mapping[str, str]) -> dict[str, Column]:
         DataError: a value is missing or cannot be read; the file and the line of the first such value are named.
     """
     frame = _collect(found, chosen)
+    if found.kind == "text":
+        # To the reader each empty line at the end is a row without values.
+        frame = frame.head(frame.height - trailing_blanks(found.path))
     if not frame.height:
         raise DataError(f"{found.path} has no rows")
     table: dict[str, Column] = {}
@@ -153,8 +162,8 @@ def _collect(found: Layout, chosen: Mapping[str, str]) -> pl.DataFrame:
     columns = [pl.col(name).alias(role) for role, name in chosen.items()]
     if found.kind != "text":
         return _run(_lazy(found).select(columns), found)
-    types = _types(found, chosen)
     try:
+        types = _types(found, chosen)
         return _lazy(found, types).select(columns).collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
         ragged = _ragged(found)
@@ -167,35 +176,44 @@ def _collect(found: Layout, chosen: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _run(lazy: pl.LazyFrame, found: Layout) -> pl.DataFrame:
-    try:
+    with _refused(found.path):
         return lazy.collect(engine="streaming")
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turn what the reader says about ``path`` into a :class:`DataError`."""
+    try:
+        yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{found.path} cannot be read", str(error).splitlines()[0]) from error
+        raise DataError(f"{path} cannot be read", str(error).splitlines()[0]) from error
 
 
 def _lazy(found: Layout, types: Mapping[str, pl.DataType] | None = None, rows: int | None = None) -> pl.LazyFrame:
     source: Path | io.BytesIO = io.BytesIO(read_bytes(found.path)) if is_packed(found.path) else found.path
-    try:
-        if found.kind == "parquet":
-            return pl.scan_parquet(source, n_rows=rows)
-        if found.kind == "jsonl":
-            return pl.scan_ndjson(source, infer_schema_length=SAMPLE, n_rows=rows)
-        separator = found.separator
-        if len(separator) > 1:
-            separator = "\x1f"
-            source = io.BytesIO(read_bytes(found.path).replace(found.separator.encode(), separator.encode()))
-        return pl.scan_csv(
-            source, separator=separator, has_header=found.header, quote_char='"' if separator in ",;" else None,
-            schema={name: (types or {}).get(name, pl.String()) for name in found.names},
-            null_values=GAPS, n_rows=rows,
-        )  # fmt: skip
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{found.path} cannot be read", str(error).splitlines()[0]) from error
+    if found.kind == "parquet":
+        return pl.scan_parquet(source, n_rows=rows)
+    if found.kind == "jsonl":
+        return pl.scan_ndjson(source, infer_schema_length=SAMPLE, n_rows=rows)
+    separator = found.separator
+    if len(separator) > 1:
+        separator = "\x1f"
+        source = io.BytesIO(read_bytes(found.path).replace(found.separator.encode(), separator.encode()))
+    return pl.scan_csv(
+        source,
+        separator=separator,
+        has_header=False,
+        skip_lines=found.skipped,
+        quote_char='"' if separator in ",;" else None,
+        schema={name: (types or {}).get(name, pl.String()) for name in found.names},
+        null_values=GAPS,
+        n_rows=rows,
+    )
 
 
 def _types(found: Layout, chosen: Mapping[str, str]) -> dict[str, pl.DataType]:
     """The type of each chosen column, going by the first rows."""
-    sample = _run(_lazy(found, rows=SAMPLE), found)
+    sample = _lazy(found, rows=SAMPLE).collect()
     return {name: _narrowed(sample[name], role).dtype for role, name in chosen.items()}
 
 
@@ -284,7 +302,7 @@ def _line(found: Layout, row: int) -> str:
     if found.kind != "text":
         return f"{found.path}: row {row + 1:,}"
     for number, (line, _) in enumerate(_records(found)):
-        if number == row + found.header:
+        if number == row + found.skipped:
             return f"{found.path}:{line}"
     return f"{found.path}: row {row + 1:,}"
 
@@ -312,14 +330,23 @@ def _records(found: Layout) -> Iterator[tuple[int, list[str]]]:
         quoting=csv.QUOTE_MINIMAL if found.separator in ",;" else csv.QUOTE_NONE,
     )
     for fields in reader:
-        if fields:
-            yield reader.line_num, fields
+        yield reader.line_num, fields
 
 
 def _fields(line: str, separator: str) -> list[str]:
     if separator in ",;":
         return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
     return [field.strip() for field in line.split(separator)]
+
+
+def _distinct(fields: Sequence[str]) -> tuple[str, ...]:
+    """Column names, a repeated one with its number behind it."""
+    seen: dict[str, int] = {}
+    names = []
+    for field in fields:
+        seen[field] = seen.get(field, 0) + 1
+        names.append(field if seen[field] == 1 else f"{field} ({seen[field]})")
+    return tuple(names)
 
 
 def _no_column(found: Layout, problem: str, role: str, want: str | None = None) -> DataError:
