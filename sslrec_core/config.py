@@ -317,7 +317,7 @@ def explain(
         facts.append(f"{path + ': ' if path else ''}{message}{f' (from {origin})' if origin else ''}")
         if isinstance(cause, SslrecError):
             facts.extend(f"  {fact}" for fact in cause.facts)
-    return ConfigError(f"{what} cannot be configured like this", *facts, fix=fix)
+    return ConfigError(f"{what} cannot be configured like this", *facts, fix=fix or f"sslrec show {what}")
 
 
 def _elsewhere(key: str, path: str, schema: type[BaseModel] | None) -> str:
@@ -339,7 +339,8 @@ def _origin(location: Sequence[str | int], origins: Mapping[str, str]) -> str:
         path = ".".join(words[:length])
         if origin := origins.get(path) or origins.get(f"{path}.name"):
             return origin
-    return ""
+    inside = f"{_path(location)}."
+    return next((origin for path, origin in origins.items() if path.startswith(inside)), "")
 
 
 def fields(schema: type[BaseModel]) -> Iterator[str]:
@@ -367,10 +368,10 @@ def _with_suggestions(error: ValidationError, schema: type[BaseModel]) -> Valida
 def _unknown(key: str, schema: type[BaseModel]) -> str:
     known = list(fields(schema))
     leaf_of = {path: path.rpartition(".")[2] for path in known if "." in path}
-    similar = [path for path in known if path in closest(key, known) or leaf_of.get(path) == key]
+    similar = [*(path for path, leaf in leaf_of.items() if leaf == key), *closest(key, known)]
     similar = similar or [path for path, leaf in leaf_of.items() if closest(key, [leaf])]
     if similar:
-        return f"no such key, closest: {', '.join(similar[:3])}"
+        return f"no such key, closest: {', '.join(list(dict.fromkeys(similar))[:3])}"
     return f"no such key, it has: {', '.join(schema.model_fields) or 'none'}"
 
 

@@ -169,7 +169,7 @@ def resolve(
     try:
         return Resolved(RunConfig.model_validate(values, context={"scenario": scenario}), origins)
     except pydantic.ValidationError as error:
-        raise explain(error, model_entry.name, origins) from error
+        raise explain(error, model_entry.name, origins, RunConfig) from error
 
 
 def _named(model: str | None, dataset: str | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def test_a_mistake_names_key_value_and_origin() -> None:
     text = said({"contrast": {"temperature": 3}}, {"contrast.temperature": "--set"})
     assert text == (
         "kg/kgcl cannot be configured like this\n"
-        "  contrast.temperature: Input should be less than or equal to 1, got 3 (from --set)"
+        "  contrast.temperature: Input should be less than or equal to 1, got 3 (from --set)\n"
+        "  fix: sslrec show kg/kgcl"
     )
 
 
