@@ -1,0 +1,166 @@
+"""The scenario ``kg``: interactions beside a knowledge graph whose first entities are the items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from sslrec_core.data import Interactions, PairBatch, Prepared, Queries, Raw, Scenario, tensor
+from sslrec_core.graph import SparseGraph
+from sslrec_core.ingest.prepare import prepare_interactions
+from sslrec_core.vocabulary import Vocabulary
+from sslrec_kg.numbering import number_triples
+from sslrec_kg.triples import Draw, TripleBatches, Triples, at_most
+
+if TYPE_CHECKING:
+    from sslrec_core.settings import TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class KGData:
+    """Interactions and a knowledge graph: entities 0 to ``n_items - 1`` are the items, others follow."""
+
+    interactions: Interactions
+    triples: Triples
+    """Triples as they are trained on: with inverses, where the scenario adds them."""
+    n_relations: int
+    """Relations, inverses included."""
+
+    @property
+    def n_users(self) -> int:
+        return self.interactions.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.interactions.n_items
+
+    @property
+    def n_entities(self) -> int:
+        """Entities, items included."""
+        return self.triples.n_entities
+
+    @property
+    def users(self) -> Vocabulary:
+        return self.interactions.users
+
+    @property
+    def items(self) -> Vocabulary:
+        return self.interactions.items
+
+    @property
+    def graph(self) -> SparseGraph:
+        """Users and items, as :attr:`Interactions.graph`."""
+        return self.interactions.graph
+
+    @cached_property
+    def kg(self) -> SparseGraph:
+        """Entities by entities: an edge into each head from each of its tails, all of weight 1."""
+        size = self.n_entities
+        return SparseGraph.of(self.triples.heads, self.triples.tails, shape=(size, size))
+
+    @cached_property
+    def relation(self) -> Tensor:
+        """Relation of each edge of :attr:`kg`; ``view.align(data.relation)`` are those of a view.  ``Long[edges]``"""
+        return self.triples.relations[self.kg.edge_of]
+
+    @cached_property
+    def item_kg(self) -> SparseGraph:
+        """Items by entities: the edges of :attr:`kg` into items."""
+        known = self._of_items
+        heads, tails = self.triples.heads[known], self.triples.tails[known]
+        return SparseGraph.of(heads, tails, shape=(self.n_items, self.n_entities))
+
+    @cached_property
+    def item_relation(self) -> Tensor:
+        """Relation of each edge of :attr:`item_kg`.  ``Long[edges]``"""
+        return self.triples.relations[self._of_items][self.item_kg.edge_of]
+
+    @cached_property
+    def _of_items(self) -> Tensor:
+        return self.triples.heads < self.n_items
+
+    def to(self, device: torch.device | str) -> KGData:
+        return KGData(self.interactions.to(device), self.triples.to(device), self.n_relations)
+
+    def batches(
+        self, train: TrainConfig, generator: torch.Generator | None = None, rank: int = 0, world: int = 1
+    ) -> Iterator[PairBatch]:
+        """One epoch of interactions with sampled negatives."""
+        return self.interactions.batches(train, generator, rank, world)
+
+    def triple_batches(
+        self,
+        batch_size: int,
+        draw: Draw = "heads",
+        generator: torch.Generator | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> TripleBatches:
+        """One epoch of triples with corrupted tails, for phases that learn from the knowledge graph alone."""
+        return TripleBatches(self.triples, batch_size, draw, generator, rank, world)
+
+    def queries(
+        self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None
+    ) -> Iterator[Queries]:
+        """Users with something to find in ``split``, or the given ``users``."""
+        return self.interactions.queries(split, size, hide, users)
+
+
+class KG(Scenario):
+    """Recommendation with a knowledge graph about the items.
+
+    Tables: ``interactions`` and ``triples``; ``links`` (``item``, ``entity``) where items and entities have ids of
+    their own, otherwise an item is the entity of the same id.
+    """
+
+    class Config(Scenario.Config):
+        inverse: bool = True
+        """Add each triple in the other direction, with relations of its own: tail, relation + number of relations,
+        head."""
+        triples_per_head: PositiveInt | None = None
+        """Keep at most this many random triples of each head, inverses included, once and for all by ``seed``; none
+        for all.  A model may draw again for each epoch, which sees more."""
+
+    config: Config
+
+    def process(self, raw: Raw) -> Prepared:
+        """Number users, items, entities and relations, filter, split.
+
+        Raises:
+            DataError: there is no triple, an id is out of range, or no triple has anything to do with an item.
+        """
+        prepared = prepare_interactions(raw, self.config)
+        items = Interactions.of(prepared).items
+        numbered = number_triples(raw, items)
+        heads, relations, tails = numbered.heads, numbered.relations, numbered.tails
+        n_relations = numbered.n_relations
+        if self.config.inverse:
+            heads, tails = np.concatenate([heads, tails]), np.concatenate([tails, heads])
+            relations = np.concatenate([relations, relations + n_relations])
+            n_relations *= 2
+        order = np.lexsort((tails, relations, heads))
+        columns = [column[order] for column in (heads, relations, tails)]
+        notes = [*prepared.meta["notes"], *numbered.notes]
+        if (limit := self.config.triples_per_head) is not None:
+            generator = torch.Generator().manual_seed(self.config.seed)
+            mask = at_most(torch.from_numpy(columns[0]), limit, generator).numpy()
+            notes.append(f"{int((~mask).sum()):,} of {len(mask):,} triples dropped to keep {limit} for each head")
+            columns = [column[mask] for column in columns]
+        arrays = dict(zip(("kg.heads", "kg.relations", "kg.tails"), columns, strict=True))
+        sizes = {"entities": numbered.n_entities, "relations": n_relations, "triples": len(columns[0])}
+        meta: dict[str, Any] = {**prepared.meta, "notes": notes, "kg": sizes}
+        meta["counts"] = {**prepared.meta["counts"], **sizes}
+        return Prepared({**prepared.arrays, **arrays}, meta)
+
+    def data(self, prepared: Prepared) -> KGData:
+        heads, relations, tails = (tensor(prepared.arrays[f"kg.{name}"]) for name in ("heads", "relations", "tails"))
+        sizes = prepared.meta["kg"]
+        triples = Triples(heads, relations, tails, sizes["entities"])
+        return KGData(Interactions.of(prepared), triples, sizes["relations"])

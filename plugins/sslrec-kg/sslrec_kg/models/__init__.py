@@ -1,0 +1,1 @@
+"""The models of sslrec-kg, one per file."""

@@ -1,0 +1,48 @@
+"""What sslrec-kg offers.  Import strings only: this module is read when names are listed."""
+
+from __future__ import annotations
+
+from sslrec_core import hookimpl
+from sslrec_core.hooks import Offer
+
+
+@hookimpl
+def sslrec_scenarios() -> Offer:
+    """The scenario that this package owns."""
+    return {"kg": "sslrec_kg.data:KG"}
+
+
+@hookimpl
+def sslrec_datasets() -> Offer:
+    """Named datasets with a knowledge graph."""
+    return {
+        "kg/alibaba-fashion": "sslrec_kg.datasets:AlibabaFashion",
+        "kg/amazon-book": "sslrec_kg.datasets:AmazonBook",
+        "kg/demo": "sslrec_kg.datasets:Demo",
+        "kg/last-fm-dedup": "sslrec_kg.datasets:LastFMDedup",
+        "kg/lastfm-music": "sslrec_kg.datasets:LastFMMusic",
+    }
+
+
+@hookimpl
+def sslrec_models() -> Offer:
+    """Recommenders that read a knowledge graph."""
+    return {"kg/kgcl": "sslrec_kg.models.kgcl:KGCL"}
+
+
+@hookimpl
+def sslrec_encoders() -> Offer:
+    """Encoders of knowledge graphs."""
+    return {"rgat": "sslrec_kg.encoders:RGAT"}
+
+
+@hookimpl
+def sslrec_objectives() -> Offer:
+    """Objectives over triples."""
+    return {"translation": "sslrec_kg.objectives:Translation"}
+
+
+@hookimpl
+def sslrec_presets() -> str:
+    """The package that holds the presets."""
+    return "sslrec_kg.presets"

@@ -1,0 +1,119 @@
+"""Named datasets: their declarations, reading, and what bad files say."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from sslrec_core.data import load_data
+from sslrec_core.errors import DataError
+from sslrec_kg import datasets
+from sslrec_kg.data import KG
+from sslrec_kg.datasets import AlibabaFashion, AmazonBook, LastFMDedup, LastFMMusic, ListsAndTriples
+from sslrec_kg.plugin import sslrec_datasets
+
+CLASSES = {name: getattr(datasets, target.rpartition(":")[2]) for name, target in sslrec_datasets().items()}
+NAMED = {name: kind for name, kind in CLASSES.items() if issubclass(kind, ListsAndTriples)}
+
+
+class Small(ListsAndTriples):
+    """Three users, four items, six entities."""
+
+    sizes = {"user": 3, "item": 4, "entity": 6, "relation": 2}
+
+
+def write(folder: Path, **files: str) -> Path:
+    content = {"train": "0 0 1\n1 1 2\n2 3\n", "test": "0 2\n1 3\n", "kg_final": "0 0 4\n1 0 4\n3\t1 5\n", **files}
+    for name, text in content.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def test_all_named_datasets_are_here() -> None:
+    assert len(NAMED) == 4
+    assert len(CLASSES) == 5
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_declarations_are_complete(name: str) -> None:
+    kind = CLASSES[name]
+    assert kind.licence
+    for file in kind.files:
+        assert file.sha256 or file.archive_sha256
+        for digest in (file.sha256, file.archive_sha256):
+            assert digest is None or re.fullmatch("[0-9a-f]{64}", digest)
+        if file.url is not None:
+            assert re.match(r"https://[^/]+/[^/]+/[^/]+/[0-9a-f]{40}/", file.url), "a link to a commit, not to a branch"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_datasets_say_where_they_come_from(name: str) -> None:
+    kind = NAMED[name]
+    assert kind.homepage.startswith("https://")
+    assert kind.citation
+    assert {"train.txt", "test.txt", "kg_final.txt"} <= {file.name for file in kind.files}
+    assert set(kind.sizes) == {"user", "item", "entity", "relation"}
+
+
+def test_reading_gives_both_tables(tmp_path: Path) -> None:
+    raw = Small(Small.Config()).read(write(tmp_path))
+    assert raw.identity_ids
+    assert raw.tables["triples"]["tail"].tolist() == [4, 4, 5]
+    assert raw.tables["interactions"]["part"].tolist() == [0, 0, 0, 0, 0, 2, 2]
+    assert raw.sizes == dict(Small.sizes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 0 4\n\n1 0 6\n", r"kg_final\.txt:3: the tail is no entity, the last one is 5"),
+        ("0 2 4\n", r"kg_final\.txt:1: the relation is no relation, the last one is 1"),
+        ("0 0 4\n9 0 1\n", r"kg_final\.txt:2: the head is no entity"),
+        ("0 0 4\n1 0 -3\n", r"kg_final\.txt:2: expected whole numbers from 0 on"),
+        ("0 0 4\n1 0\n", r"kg_final\.txt:2: expected 3 numbers"),
+        ("0 born_in 4\n", r"kg_final\.txt:1: expected whole numbers"),
+        ("", r"kg_final\.txt is empty"),
+    ],
+)
+def test_bad_triples_name_file_and_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        Small(Small.Config()).read(write(tmp_path, kg_final=text))
+
+
+def test_a_graph_without_items_is_refused(tmp_path: Path) -> None:
+    raw = Small(Small.Config()).read(write(tmp_path, kg_final="4 0 5\n"))
+    with pytest.raises(DataError, match="mentions no item"):
+        KG(KG.Config()).process(raw)
+
+
+@pytest.mark.parametrize("kind", [AlibabaFashion, LastFMDedup, LastFMMusic])
+def test_what_cannot_be_downloaded_is_named(kind: type[ListsAndTriples], tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load_data(kind(kind.Config()), KG(KG.Config()), name="kg/some", root=tmp_path, cache=tmp_path / "cache")
+    said = str(caught.value)
+    assert str(tmp_path / "kg/some/train.txt") in said
+    assert str(kind.files[0].sha256) in said
+
+
+DATA = os.environ.get("SSLREC_DATA")
+
+
+@pytest.mark.skipif(not DATA or not Path(DATA, "kg/lastfm-music").is_dir(), reason="set SSLREC_DATA to have it")
+def test_lastfm_music_is_what_it_says(tmp_path: Path) -> None:
+    assert DATA
+    scenario = KG(KG.Config(holdout=0))
+    data = load_data(
+        LastFMMusic(LastFMMusic.Config()), scenario, name="kg/lastfm-music", root=Path(DATA), cache=tmp_path
+    )
+    assert (data.n_users, data.n_items, data.n_entities, data.n_relations) == (1872, 3846, 9366, 120)
+    assert data.kg.n_edges == 2 * 15_518
+    assert (data.interactions.parts["train"].nnz, data.interactions.parts["test"].nnz) == (16_939, 4_234)
+
+
+def test_amazon_book_knows_the_archive_of_its_triples() -> None:
+    (triples,) = [file for file in AmazonBook.files if file.name == "kg_final.txt"]
+    assert triples.member == "kg_final.txt"
+    assert triples.archive_sha256 is not None
