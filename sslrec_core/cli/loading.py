@@ -61,7 +61,7 @@ class Source:
                 within = _Within.model_validate(values, context={"scenario": scenario})
                 chosen, self.scenario = within.data, within.scenario.build()
         except pydantic.ValidationError as error:
-            raise explain(error, dataset, origins) from error
+            raise explain(error, registry().written(entry), origins) from error
         self.name: str = chosen.name
         self.dataset: Dataset = chosen.build()
         self.scenario_name = scenario
