@@ -178,9 +178,9 @@ class RP3beta(Neighbours):
         beta: NonNegativeFloat = 0.6
         """Power of the candidate's popularity that scores are divided by; 0 is P3alpha."""
         neighbours: PositiveInt = 100
-        """Ends with the largest probability that are kept for each item of a history."""
+        """Items of a history with the largest probability that are kept for each candidate."""
         normalise: bool = False
-        """Scale what an item gives to its ends so that it adds up to one."""
+        """Scale what an item of a history gives to its candidates so that it adds up to one."""
 
     config: Config
 
@@ -190,9 +190,11 @@ class RP3beta(Neighbours):
         discount = (popularity**-self.config.beta).astype(np.float32)
 
         def finish(chance: Floats, part: slice) -> Floats:
-            return chance * discount
+            return chance * discount[part, None]
 
-        found = strongest(to_users, to_items, finish, self.config.neighbours)
+        # Read backwards, a row for each candidate: chosen for each start instead, popular ends crowd out the rest.
+        candidates = strongest(to_items.T.tocsr(), to_users.T.tocsr(), finish, self.config.neighbours)
+        found = csr_array(candidates.T)
         if self.config.normalise:
             total = found.sum(1)
             found = csr_array(diags_array(1 / np.where(total > 0, total, 1)) @ found)

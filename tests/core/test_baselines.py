@@ -161,7 +161,7 @@ def test_rp3beta_walks_three_steps(normalise: bool) -> None:
     x = dense(data)
     to_items, to_users = (side / side.sum(1, keepdim=True).clamp(min=1) for side in (x, x.T))
     chance = to_users**0.8 @ to_items**0.8 / x.sum(0).clamp(min=1) ** 0.4
-    kept = keep_largest(chance.fill_diagonal_(0), 5)
+    kept = keep_largest(chance.fill_diagonal_(0).T, 5).T
     if normalise:
         kept = kept / kept.sum(1, keepdim=True).clamp(min=1e-12)
     model = fitted(RP3beta, data, alpha=0.8, beta=0.4, neighbours=5, normalise=normalise)
