@@ -104,12 +104,25 @@ def fetch(file: File, folder: Path, name: str, store: Cache, say: Say) -> None:
     # Two processes that need the same file: one fetches, the other waits and finds it.
     with _writing(folder), FileLock(store.lock(target)):
         if not target.is_file() and not (folder / file.name).is_file():
-            say(f"downloading {file.url}")
+            url = mirrored(file.url)
+            say(f"downloading {url}")
             checks = (file.archive_sha256, None) if file.member else (file.sha256, file.size)
-            _download(file.url, target, *checks, name=name, store=store)
+            _download(url, target, *checks, name=name, store=store)
         if file.member and not (folder / file.name).is_file():
             unpack(target, folder / file.name, file, name, store)
             target.unlink()
+
+
+def mirrored(url: str) -> str:
+    """``url``, or its place on the server that ``SSLREC_MIRROR`` names: ``<mirror>/<host>/<path>``.
+
+    Files are known by their checksums, wherever they come from.
+    """
+    base = os.environ.get("SSLREC_MIRROR")
+    if not base:
+        return url
+    parts = urlsplit(url)
+    return f"{base.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
 def unpack(archive: Path, target: Path, file: File, name: str, store: Cache) -> None:

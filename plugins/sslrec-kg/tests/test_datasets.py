@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from sslrec_core.data import load_data
 from sslrec_core.errors import DataError
+from sslrec_core.ingest import download
 from sslrec_kg import datasets
-from sslrec_kg.data import KG
+from sslrec_kg.data import KG, KGData
 from sslrec_kg.datasets import AlibabaFashion, AmazonBook, LastFMDedup, LastFMMusic, ListsAndTriples
 from sslrec_kg.plugin import sslrec_datasets
 
@@ -113,7 +121,111 @@ def test_lastfm_music_is_what_it_says(tmp_path: Path) -> None:
     assert (data.interactions.parts["train"].nnz, data.interactions.parts["test"].nnz) == (16_939, 4_234)
 
 
-def test_amazon_book_knows_the_archive_of_its_triples() -> None:
-    (triples,) = [file for file in AmazonBook.files if file.name == "kg_final.txt"]
-    assert triples.member == "kg_final.txt"
-    assert triples.archive_sha256 is not None
+# ---- downloads: files of the form of amazon-book, from a server on this machine
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``files`` by path, and cuts the first connections after half of what was asked for."""
+
+    daemon_threads = True
+    cuts = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        body = self.server.files.get(self.path)
+        if body is None:
+            self.send_error(404)
+            return
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        rest = body[start:]
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if self.server.cuts:
+            self.server.cuts -= 1
+            rest = rest[: len(rest) // 2]
+        self.wfile.write(rest)
+
+    def log_message(self, *given: object) -> None:
+        pass
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A mirror of amazon-book's addresses with small files, whose checksums the dataset is told to expect."""
+    lists = write(tmp_path, entity_list="org_id remap_id\n", relation_list="org_id remap_id\n")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("kg_final.txt", (lists / "kg_final.txt").read_bytes())
+    contents = {file.name: (lists / file.name).read_bytes() for file in AmazonBook.files}
+    known = []
+    with Server() as server:
+        for file in AmazonBook.files:
+            assert file.url is not None
+            sent = packed.getvalue() if file.member else contents[file.name]
+            server.files["/" + file.url.removeprefix("https://")] = sent
+            sums = {"archive_sha256": sha256(sent)} if file.member else {"sha256": sha256(sent), "size": len(sent)}
+            known.append(replace(file, **sums))
+        monkeypatch.setattr(AmazonBook, "files", tuple(known))
+        monkeypatch.setattr(AmazonBook, "sizes", dict(Small.sizes))
+        monkeypatch.setattr(download, "PAUSE", 0.0)
+        monkeypatch.setenv("SSLREC_MIRROR", f"http://127.0.0.1:{server.server_port}/")
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def amazon_book(tmp_path: Path) -> KGData:
+    scenario = KG(KG.Config(holdout=0))
+    place = {"root": tmp_path / "root", "cache": tmp_path / "cache"}
+    data = load_data(AmazonBook(AmazonBook.Config()), scenario, name="kg/amazon-book", **place)
+    assert isinstance(data, KGData)
+    return data
+
+
+def test_amazon_book_is_downloaded_once(mirror: Server, tmp_path: Path) -> None:
+    data = amazon_book(tmp_path)
+    assert (data.n_users, data.n_items, data.n_entities, data.kg.n_edges) == (3, 4, 6, 6)
+    assert len(mirror.asked) == 5
+    amazon_book(tmp_path)
+    assert len(mirror.asked) == 5
+
+
+def test_cut_connections_go_on_where_they_stopped(mirror: Server, tmp_path: Path) -> None:
+    mirror.cuts = 3
+    assert amazon_book(tmp_path).n_items == 4
+    assert len(mirror.asked) == 8
+
+
+@pytest.mark.parametrize("name", ["train.txt", "kg_final.txt.zip"])
+def test_a_wrong_file_is_refused(name: str, mirror: Server, tmp_path: Path) -> None:
+    (path,) = [path for path in mirror.files if path.endswith(f"/{name}")]
+    mirror.files[path] = mirror.files[path][:-1] + b"!"
+    with pytest.raises(DataError, match=f"is not {name}"):
+        amazon_book(tmp_path)
+    assert not (tmp_path / "root/kg/amazon-book" / name.removesuffix(".zip")).exists()
+
+
+def test_without_a_server_each_file_and_its_place_is_named(mirror: Server, tmp_path: Path) -> None:
+    mirror.files.clear()
+    with pytest.raises(DataError) as caught:
+        amazon_book(tmp_path)
+    said = str(caught.value)
+    for name in ("train.txt", "test.txt", "kg_final.txt"):
+        assert str(tmp_path / "root/kg/amazon-book" / name) in said
+    assert "kg_final.txt.zip (member kg_final.txt of this archive, sha256" in said
