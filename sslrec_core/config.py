@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time
-from enum import Enum
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
@@ -17,6 +14,26 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sslrec_core.errors import ConfigError, SslrecError, closest
+from sslrec_core.toml import NONE, parse_toml, to_toml, toml_value
+
+__all__ = [
+    "Config",
+    "Configured",
+    "Layer",
+    "NonNegative",
+    "Rate",
+    "Share",
+    "Tabular",
+    "explain",
+    "fields",
+    "leaves",
+    "merge",
+    "parse_assignment",
+    "parse_toml",
+    "read_config",
+    "to_toml",
+    "toml_value",
+]
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """A probability that may be 0 and is below 1, such as a dropout."""
@@ -24,9 +41,6 @@ Share = Annotated[float, Field(gt=0, le=1)]
 """A part of a whole: above 0, up to 1."""
 NonNegative = Annotated[float, Field(ge=0)]
 """A number that is 0 or more, such as the weight of a loss."""
-
-NONE = "none"
-"""How None is written in TOML and on the command line, which have no word for it."""
 
 
 class Tabular:
@@ -202,88 +216,6 @@ def read_config(path: str | Path) -> dict[str, Any]:
     from sslrec_core.yaml12 import parse_yaml
 
     return parse_yaml(text, str(path))
-
-
-def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Read TOML that came from ``source``, which an error names with the line.
-
-    Raises:
-        ConfigError: it does not parse.
-    """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        what, _, where = str(error).partition(" (at ")
-        raise ConfigError(f"{source} is not TOML", f"{where.rstrip(')') or 'end of file'}: {what}") from error
-
-
-# ---- writing -----------------------------------------------------------------------------------------------------
-
-
-def to_toml(values: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:
-    """Write nested tables as TOML; ``comments`` maps dotted keys to a remark at the end of their line.
-
-    None is written as the word ``"none"``, which :class:`Config` reads back.
-    """
-    blocks = ["\n".join(_aligned(rows)) for rows in _tables(values, (), comments or {})]
-    return "\n\n".join(blocks) + "\n" if blocks else ""
-
-
-def _tables(
-    table: Mapping[str, Any], path: tuple[str, ...], comments: Mapping[str, str]
-) -> Iterator[list[tuple[str, str]]]:
-    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-    rows = [
-        (f"{_key(key)} = {toml_value(value)}", comments.get(".".join((*path, key)), ""))
-        for key, value in table.items()
-        if key not in inner
-    ]
-    if path and (rows or not inner):
-        rows.insert(0, (f"[{'.'.join(map(_key, path))}]", ""))
-    if rows:
-        yield rows
-    for key, value in inner.items():
-        yield from _tables(value, (*path, key), comments)
-
-
-def _aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    width = max((len(text) for text, comment in rows if comment and len(text) <= 60), default=0)
-    for text, comment in rows:
-        yield f"{text:<{width}}  # {comment}" if comment else text
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def toml_value(value: Any) -> str:
-    """One value as TOML; None is the word ``"none"``.
-
-    Raises:
-        TypeError: TOML has nothing for this type.
-    """
-    if value is None:
-        return f'"{NONE}"'
-    if isinstance(value, Enum):
-        return toml_value(value.value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, (str, Path)):
-        return _string(str(value))
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {toml_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, (list, tuple, set, frozenset)):
-        members = sorted(value) if isinstance(value, (set, frozenset)) else value
-        return "[" + ", ".join(map(toml_value, members)) + "]"
-    raise TypeError(f"a {type(value).__name__} cannot be written as TOML")
 
 
 # ---- explaining --------------------------------------------------------------------------------------------------
