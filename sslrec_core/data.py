@@ -8,35 +8,27 @@ device.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import NonNegativeInt, field_validator
 from torch import Tensor
 
 from sslrec_core.config import Configured, Rate
+from sslrec_core.interactions import PARTS, Array, Interactions, PairBatch, Queries, tensor, vocabulary_from
 from sslrec_core.rows import Rows
 from sslrec_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from sslrec_core.graph import SparseGraph
     from sslrec_core.settings import TrainConfig
 
 __all__ = [
-    "PARTS", "Coded", "Data", "Dataset", "File", "Interactions", "PairBatch", "Prepared", "Queries", "Raw", "Rows",
-    "Scenario", "Vocabulary", "load_data", "load_prepared",
+    "PARTS", "Array", "Coded", "Column", "Data", "Dataset", "File", "Interactions", "PairBatch", "Prepared", "Queries",
+    "Raw", "Rows", "Scenario", "Vocabulary", "load_data", "load_prepared", "tensor", "vocabulary_from",
 ]  # fmt: skip
-
-Array: TypeAlias = NDArray[Any]
-PARTS = ("train", "valid", "test")
-"""Names of the parts; their places are the codes in a ``part`` column."""
-DRAW_AT_ONCE = 2**22
 
 
 # ---- raw: what a dataset reads ------------------------------------------------------------------
@@ -176,36 +168,6 @@ class Scenario(Configured):
 # ---- data: what a run uses ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class PairBatch:
-    """Known interactions, each beside items the user has not met."""
-
-    users: Tensor
-    """``Long[pairs]``"""
-    positives: Tensor
-    """``Long[pairs]``"""
-    negatives: Tensor
-    """``Long[pairs, negatives]``"""
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-
-@dataclass(frozen=True)
-class Queries:
-    """Users to rank items for, what to hide from them and what they should find."""
-
-    users: Tensor
-    """``Long[queries]``"""
-    seen: Rows
-    """Per query: items that may not be recommended."""
-    truth: Rows
-    """Per query: items to find."""
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-
 @runtime_checkable
 class Data(Protocol):
     """What every scenario's data can do, whatever else it holds."""
@@ -235,147 +197,6 @@ class Data(Protocol):
     ) -> Iterator[Queries]:
         """Users with something to find in ``split``, or the given ``users``, ``size`` at a time."""
         ...
-
-
-class Interactions:
-    """Who interacted with what, in the parts train, valid and test: tensors on one device.
-
-    ``parts`` is a plain dictionary of :class:`Rows` (users by items); every scenario's data contains one of these.
-
-    Stability: stable for callers from API 1.
-    """
-
-    def __init__(self, parts: Mapping[str, Rows], users: Vocabulary, items: Vocabulary) -> None:
-        train = parts["train"]
-        self.users = users
-        self.items = items
-        self.parts = {name: parts.get(name, Rows.empty(len(users), len(items), train.columns.device)) for name in PARTS}
-
-    @classmethod
-    def of(cls, prepared: Prepared) -> Interactions:
-        """The interactions in arrays made by :func:`sslrec_core.ingest.prepare.prepare_interactions`."""
-        arrays = prepared.arrays
-        users, items = (vocabulary_from(arrays, name) for name in ("users", "items"))
-        parts = {
-            name: Rows(tensor(arrays[f"{name}.pointers"]), tensor(arrays[f"{name}.columns"]), len(items))
-            for name in PARTS
-        }
-        return cls(parts, users, items)
-
-    @property
-    def n_users(self) -> int:
-        return len(self.users)
-
-    @property
-    def n_items(self) -> int:
-        return len(self.items)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self.parts["train"].columns.device
-
-    @cached_property
-    def graph(self) -> SparseGraph:
-        """Training interactions as a symmetrically normalised graph of ``n_users + n_items`` nodes, users first.
-
-        ``graph.edge_of`` maps each directed edge to its interaction, in the order of ``parts["train"]``.
-        """
-        from sslrec_core.graph import SparseGraph
-
-        train = self.parts["train"]
-        return SparseGraph.bipartite(train.row_index, train.columns, self.n_users, self.n_items).normalised("sym")
-
-    @cached_property
-    def item_counts(self) -> Tensor:
-        """How often each item occurs in training.  ``Long[items]``"""
-        return torch.bincount(self.parts["train"].columns, minlength=self.n_items)
-
-    @cached_property
-    def _pairs(self) -> tuple[Tensor, Tensor]:
-        """Users and items of the training pairs that a negative can be drawn for."""
-        train = self.parts["train"]
-        drawable = (train.counts < self.n_items)[train.row_index]
-        return train.row_index[drawable], train.columns[drawable]
-
-    @cached_property
-    def n_saturated(self) -> int:
-        """Users who own every item: no item is a negative for them, so no batch holds their pairs."""
-        return int((self.parts["train"].counts >= self.n_items).sum()) if self.n_items else 0
-
-    def together(self, *names: str) -> Rows:
-        """The union of parts, such as ``together("train", "valid")``."""
-        union = self.parts[names[0]]
-        for name in names[1:]:
-            union = union.union(self.parts[name])
-        return union
-
-    def to(self, device: torch.device | str) -> Interactions:
-        """The same interactions on ``device``."""
-        return Interactions({name: rows.to(device) for name, rows in self.parts.items()}, self.users, self.items)
-
-    def batches(
-        self, train: TrainConfig, generator: torch.Generator | None = None, rank: int = 0, world: int = 1
-    ) -> Iterator[PairBatch]:
-        """One epoch: every training pair once in random order, with ``train.negatives`` exact uniform negatives each.
-
-        Batches are slices of one permutation, drawn on the device without synchronisation.  ``last_batch`` decides
-        about a tail shorter than ``train.batch_size``: ``partial`` gives it, ``wrap`` fills it from the start of the
-        permutation, ``drop`` leaves it out.  Of ``world`` processes with equal generators each gets every
-        ``world``-th pair; a few pairs are repeated so that all take the same number of steps.
-        """
-        users, positives = self._pairs
-        order = torch.randperm(len(users), generator=generator, device=self.device)
-        order = wrapped(order, -(-len(order) // world) * world)[rank::world]
-        size = train.batch_size
-        if train.last_batch == "wrap":
-            order = wrapped(order, -(-len(order) // size) * size)
-        elif train.last_batch == "drop":
-            order = order[: len(order) // size * size]
-        # Several batches at once where they are small: fewer, larger draws; bounded, so that memory is.
-        stretch = max(1, DRAW_AT_ONCE // (size * train.negatives)) * size
-        for start in range(0, len(order), stretch):
-            chosen = order[start : start + stretch]
-            u, p = users[chosen], positives[chosen]
-            n = self.parts["train"].draw_absent(u, train.negatives, generator)
-            for at in range(0, len(chosen), size):
-                yield PairBatch(u[at : at + size], p[at : at + size], n[at : at + size])
-
-    def queries(
-        self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None
-    ) -> Iterator[Queries]:
-        """Users with something to find in ``split``, in order, or the given ``users``; at most ``size`` at a time.
-
-        ``hide`` says which parts' items are not to be recommended: ``train`` or ``train+valid``.  What is asked for
-        is never hidden, so that on the validation part only training items are.
-        """
-        truth = self.parts[split]
-        seen = self.together(*(name for name in hide.split("+") if name != split))
-        asking = truth.counts.nonzero().squeeze(1) if users is None else users
-        for start in range(0, len(asking), size):
-            some = asking[start : start + size]
-            yield Queries(some, seen.select(some), truth.select(some))
-
-
-def wrapped(order: Tensor, length: int) -> Tensor:
-    """``order`` continued from its own start up to ``length``."""
-    if length == len(order):
-        return order
-    return order.repeat(-(-length // len(order)))[:length]
-
-
-def tensor(array: Array) -> Tensor:
-    """A tensor over ``array``, sharing its memory where that may be written (copy-on-write maps may)."""
-    array = np.asarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def vocabulary_from(arrays: Mapping[str, Array], name: str) -> Vocabulary:
-    """The vocabulary kept in ``arrays`` under ``<name>.*``."""
-    prefix = f"{name}."
-    return Vocabulary.from_arrays(
-        {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-    )
 
 
 # ---- from a name to data ------------------------------------------------------------------------

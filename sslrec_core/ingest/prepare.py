@@ -12,6 +12,8 @@ from sslrec_core.ingest import splits
 from sslrec_core.ingest.ids import compact, counts_of, factorise, gather, integers_or_text, k_core, sorted_pairs, subset
 from sslrec_core.vocabulary import Vocabulary
 
+ROOM = 16
+"""Ids that are used as they are may reach this many times the number of interactions."""
 IN_TRAIN, IN_VALID, IN_TEST = 1, 2, 4
 BITS = np.array([number.bit_count() for number in range(8)])
 
@@ -183,6 +185,12 @@ def _numbered(column: Array | Coded, raw: Raw, name: str) -> tuple[Vocabulary, A
     if ids.dtype.kind not in "iu" or (len(ids) and ids.min() < 0):
         raise DataError(f"{name} ids must be whole numbers from 0 on")
     size = max(int(ids.max(initial=-1)) + 1, raw.sizes.get(name, 0))
+    if size > ROOM * len(ids) + 2**20:
+        raise DataError(
+            f"the largest {name} id is {size - 1:,}, and there are {len(ids):,} interactions",
+            "where ids are used as they are, they must be numbers from 0 on with few gaps",
+            fix="mend the id, or give the files as a table with columns (.csv), whose ids may be anything",
+        )
     return Vocabulary.identity(size), ids.astype(np.int32 if size < 2**31 else np.int64, copy=False)
 
 

@@ -191,6 +191,13 @@ def test_pairs_in_two_parts_are_kept_in_one_and_counted(write, tmp_path):
     assert "1 validation interactions are test interactions too" in notes
 
 
+def test_a_stray_id_does_not_ask_for_memory_for_millions(write, tmp_path):
+    write("0 1 2\n900000000000 1\n")
+    write("0 3\n", "test.txt")
+    with pytest.raises(DataError, match="largest user id is 900,000,000,000"):
+        prepare(tmp_path)
+
+
 def test_what_is_odd_about_the_test_part_is_counted(write, tmp_path):
     write("0 1 2 2\n1 1\n")
     write("0 3\n2 1\n", "test.txt")

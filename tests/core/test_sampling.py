@@ -127,7 +127,7 @@ def test_shards_share_the_epoch_and_take_equal_steps(world):
 
 
 def test_large_epochs_are_drawn_in_stretches(monkeypatch):
-    monkeypatch.setattr("sslrec_core.data.DRAW_AT_ONCE", 12)
+    monkeypatch.setattr("sslrec_core.interactions.DRAW_AT_ONCE", 12)
     data = interactions([(user, item) for user in range(8) for item in range(4)], 8, 7)
     assert sorted(drawn(data, train(5, 2))) == [(user, item) for user in range(8) for item in range(4)]
 
