@@ -21,7 +21,7 @@ BIN := .venv/bin
 STAMP := .venv/installed-$(KEY)
 
 DEMO_EPOCHS ?=
-TEST_ARGS ?= -n 2
+TEST_ARGS ?= -n 2 --dist loadscope
 
 .PHONY: demo test check fix docs wheels alone clean
 demo: $(STAMP)

@@ -80,6 +80,16 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
         shutil.copy(ROOT / "conftest.py", home / "conftest.py")
         options = ["-c", ROOT / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
         call([python, "-m", "pytest", *options, copied], home)
+        if name == CORE:
+            third_party(python, home)
+
+
+def third_party(python: Path, home: Path) -> None:
+    """Write a plugin from the template, install it beside the core alone as a stranger would, and run its tests."""
+    name = "sslrec-stranger"
+    call([python.with_name("sslrec"), "new", "plugin", name], home)
+    call([python, "-m", "pip", "install", "--quiet", f"./{name}"], home)
+    call([python, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--rootdir", name, name], home)
 
 
 def main() -> None:
