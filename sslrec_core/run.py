@@ -23,7 +23,7 @@ from torch import Tensor
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, pick_device
-from sslrec_core.errors import CheckpointError, ConfigError, TrainingError
+from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from sslrec_core.evaluate import rank
 from sslrec_core.files import storage, write_text
 from sslrec_core.graph import use_backend
@@ -172,7 +172,7 @@ class Run:
         torch.manual_seed(config.run.seed)
         scenario: Scenario = config.scenario.build()
         prepared = load_prepared(
-            config.data.build(), scenario, name=config.data.name, root=self.data_root, say=self.say
+            config.data.build(), scenario, name=config.data.entry.name, root=self.data_root, say=self.say
         )
         self.facts: dict[str, Any] = prepared.meta
         self.data = scenario.data(prepared).to(self.device)
@@ -185,8 +185,12 @@ class Run:
         manager = pluggy.PluginManager("sslrec")
         manager.add_hookspecs(RunHooks)
         for listener in (Defaults(), *self.callbacks):
-            manager.register(listener)
-        manager.check_pending()
+            try:
+                manager.register(listener)
+                manager.check_pending()
+            except pluggy.PluginValidationError as error:
+                name = type(listener).__qualname__
+                raise PluginError(f"the callback {name} cannot listen", str(error), fix="see docs/hooks.md") from error
         self.hook = manager.hook
         # Resolved once to a plain list: a step must not pay for asking who listens.
         self.loop.on_step += [self._listener(impl) for impl in reversed(self.hook.sslrec_step.get_hookimpls())]

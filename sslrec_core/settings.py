@@ -159,7 +159,8 @@ def resolve(
     named, _ = merge(above)
     model_entry = _model(named)
     data_entry, scenario = _dataset(named, model_entry)
-    base = {"model": {"name": model_entry.name}, "data": {"name": data_entry.name}, "scenario": {"name": scenario}}
+    names = {"model": registry().written(model_entry), "data": registry().written(data_entry), "scenario": scenario}
+    base: dict[str, Any] = {section: {"name": name} for section, name in names.items()}
     layers = [
         Layer("command line", base),
         *_preset(model_entry, data_entry, preset),
@@ -208,7 +209,7 @@ def _in_full(values: dict[str, Any], scenario: str | None) -> dict[str, Any]:
         if name is not None:
             entry = registry().find(kind, name, scenario=scenario)
             table = values[section]
-            full[section] = {**(table if isinstance(table, Mapping) else {}), "name": entry.name}
+            full[section] = {**(table if isinstance(table, Mapping) else {}), "name": registry().written(entry)}
     return full
 
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from sslrec_core import checkpoint
-from sslrec_core.errors import CheckpointError, ConfigError, DataError, StorageError, TrainingError
+from sslrec_core.errors import CheckpointError, ConfigError, DataError, PluginError, StorageError, TrainingError
 from sslrec_core.interrupt import Interrupted
 from sslrec_core.records import read_result
+from sslrec_core.registry import registry
 from sslrec_core.run import Run
 from sslrec_core.settings import RunConfig, resolve
 
@@ -177,3 +178,18 @@ def test_a_checkpoint_of_another_size_says_what_differs(factors: Configure, tmp_
     config.write_text(config.read_text().replace("embedding_dim = 8", "embedding_dim = 9"))
     with pytest.raises(CheckpointError, match="does not fit factors[\\s\\S]*users.weight"):
         Run.open(tmp_path / "run")
+
+
+def test_a_callback_with_a_hook_that_does_not_exist_is_named(factors: Configure, tmp_path: Path) -> None:
+    plugin = tmp_path / "typo_plugin.py"
+    plugin.write_text(
+        "from sslrec_core import hookimpl\n"
+        "from sslrec_core.loop import Callback\n\n"
+        "class Typo(Callback):\n"
+        '    """Misspells a hook."""\n\n'
+        "    @hookimpl\n    def sslrec_stepp(self, run):\n        return None\n\n"
+        "@hookimpl\ndef sslrec_callbacks():\n    return {'typo': Typo}\n"
+    )
+    registry().add_file(plugin)
+    with pytest.raises(PluginError, match="Typo cannot listen[\\s\\S]*sslrec_stepp"):
+        Run.create(factors('run.callbacks=["typo"]'), tmp_path / "run")
