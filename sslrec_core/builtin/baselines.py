@@ -230,12 +230,12 @@ class EASE(ClosedForm):
         """Common users of each two items, plus ``l2`` on the diagonal."""
         n = history.n_columns
         matrix = history.to_scipy()
-        items, gram = matrix.T.tocsr(), torch.empty(n, n)
+        items, gram = matrix.T.tocsr(), np.empty((n, n), np.float32)
         size = portion(n, torch.device("cpu"))
         for start in range(0, n, size):
-            gram[start : start + size] = torch.from_numpy((items[start : start + size] @ matrix).toarray())
-        gram.diagonal().add_(self.config.l2)
-        return gram
+            gram[start : start + size] = (items[start : start + size] @ matrix).toarray()
+        gram[np.diag_indices(n)] += self.config.l2
+        return torch.from_numpy(gram)
 
     def scores_from(self, history: Rows) -> Scorer:
         weights = self.weights.to(history.columns.device)

@@ -40,7 +40,7 @@ def strongest(left: csr_array, right: csr_array, finish: Finish, k: int) -> csr_
     for start in range(0, left.shape[0], size):
         part = slice(start, min(start + size, left.shape[0]))
         similarity = torch.from_numpy(finish((left[part] @ right).toarray(), part))
-        own = torch.arange(len(similarity))
+        own = torch.arange(len(similarity), device=similarity.device)
         similarity[own, start + own] = 0
         best, value = top(similarity.masked_fill_(similarity <= 0, -torch.inf), min(k, n))
         kept = value > 0
