@@ -42,7 +42,7 @@ class BPR(Objective):
 
 
 class InfoNCE(Objective):
-    """Two views of one thing close together, those of other things apart (Wu et al., SGL, SIGIR 2021, eq. 10).
+    """Two views of one thing close together, those of other things apart (Wu et al., SGL, SIGIR 2021, section 3.2).
 
     The denominator runs over all candidates, exactly, and the positive should be one of them.  No matrix of anchors by
     candidates is kept; sums are in float32 under autocast.
@@ -109,7 +109,7 @@ class L2(Objective):
 
 
 class AlignmentUniformity(Objective):
-    """Users near their items, and each spread over the sphere (Wang et al., DirectAU, KDD 2022, eq. 5-6)."""
+    """Users near their items, and each spread over the sphere (Wang et al., DirectAU, KDD 2022)."""
 
     class Config(Objective.Config):
         weight: NonNegativeFloat = 1.0

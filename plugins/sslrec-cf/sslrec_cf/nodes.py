@@ -53,13 +53,13 @@ def gather(x: Tensor, nodes: Tensor) -> PairRows:
     return PairRows(users.squeeze(1), positives.squeeze(1), negatives)
 
 
-def distinct(nodes: Tensor, n: int) -> tuple[Tensor, Tensor | None]:
+def distinct(nodes: Tensor, n: int, *, counted: bool) -> tuple[Tensor, Tensor | None]:
     """Each of ``nodes`` (numbers below ``n``) once: which, and how often each is to count, None for once.
 
-    On an accelerator their number must not decide a shape, since that waits for the device: there all are returned, and
-    repetitions count 0 times.  Sums weighted by these counts are the same.
+    On an accelerator their number should not decide a shape, since that waits for the device: if they can be
+    ``counted``, all are returned there and repetitions count 0 times.  Sums weighted by these counts are the same.
     """
-    if nodes.is_cpu:
+    if nodes.is_cpu or not counted:
         unique: Tensor = torch.unique(nodes)
         return unique, None
     place = torch.arange(len(nodes), device=nodes.device)

@@ -221,6 +221,12 @@ def test_xsimgcl_can_penalise_initial_vectors():
     torch.testing.assert_close(model.losses(batch())["l2"].double(), penalty(x, batch()), rtol=1e-6, atol=1e-9)
 
 
+def test_xsimgcl_is_open_to_objectives_that_do_not_count(monkeypatch):
+    model, _ = built(XSimGCL, {"contrast": "alignment-uniformity"})
+    monkeypatch.setattr(Tensor, "is_cpu", property(lambda self: False))
+    assert model.losses(batch())["contrast"].isfinite()
+
+
 def test_xsimgcl_has_no_layer_beyond_the_last():
     with pytest.raises(ValidationError, match="contrast_layer=4 is above layers=2"):
         XSimGCL.Config(contrast_layer=4)
@@ -241,10 +247,11 @@ def test_one_gather_gives_the_rows_of_three():
 def test_distinct_nodes_by_shape_and_by_count_are_the_same_sum(monkeypatch):
     model, _ = built(XSimGCL, {})
     nodes = torch.tensor([4, 1, 4, 4, 0, 1, 11])
-    assert distinct(nodes, 12)[0].tolist() == [0, 1, 4, 11]
+    assert distinct(nodes, 12, counted=True)[0].tolist() == [0, 1, 4, 11]
     # What runs where the number of nodes must not decide a shape, run here.
     monkeypatch.setattr(Tensor, "is_cpu", property(lambda self: False))
-    everyone, counts = distinct(nodes, 12)
+    everyone, counts = distinct(nodes, 12, counted=True)
+    assert distinct(nodes, 12, counted=False)[1] is None
     assert everyone is nodes
     assert counts.tolist() == [True, True, False, False, True, False, True]
     final, layer = torch.randn(2, 12, 6, dtype=torch.float64)

@@ -55,6 +55,6 @@ class LightGCN(Model):
         }
 
     def embeddings(self) -> Embeddings:
-        """Final vectors of users and items; their dot product is the score (equation 14)."""
+        """Final vectors of users and items; their dot product is the score (equation 5)."""
         final = self.encoder(self.data.graph, self.nodes.weight)
         return Embeddings(*final.split_with_sizes([self.data.n_users, self.data.n_items]))

@@ -8,13 +8,12 @@ vectors; all sums are means here, which Adam does not tell from sums.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from torch import Tensor
 
 from sslrec_cf.nodes import Init, gather, node_table, pair_nodes
+from sslrec_cf.parts import accepts
 from sslrec_core.builtin.objectives import BPR, L2
 from sslrec_core.choice import Choice, Of
 from sslrec_core.data import PairBatch
@@ -36,9 +35,9 @@ class SGL(Model):
         encoder: Annotated[Choice, Of("encoder")] = Choice.of("lightgcn", layers=3)
         """What turns a graph and the table of vectors into final vectors; the same for the graph and its views."""
         augmenter: Annotated[Choice, Of("augmenter")] = Choice.of("edge-drop", rate=0.1, exact=True)
-        """What makes the views: edge-drop (ED), node-drop (ND), random-walk (RW) in the paper (equations 8 to 10)."""
+        """What makes the views: edge-drop (ED), node-drop (ND), random-walk (RW) in the paper (section 3.1)."""
         contrast: Annotated[Choice, Of("objective")] = Choice.of("infonce", temperature=0.2, weight=0.1)
-        """How views are compared, given anchors, their positives and candidates (equation 11)."""
+        """How views are compared, given anchors, their positives and candidates (section 3.2)."""
         views: Literal["epoch", "step"] = "epoch"
         """Draw two views for each epoch, as the paper does, or for each step."""
         negatives: Literal["all", "batch"] = "all"
@@ -58,7 +57,7 @@ class SGL(Model):
         self.nodes = node_table(data.n_users, data.n_items, config.embedding_dim, config.init)
         self.encoder, self.augmenter = config.encoder.build(), config.augmenter.build()
         self.contrast, self.ranking, self.l2 = config.contrast.build(), BPR(config.ranking), L2(config.l2)
-        if config.negatives == "all" and not _takes(self.contrast.forward, 3):
+        if config.negatives == "all" and not accepts(self.contrast.forward, 3):
             raise ConfigError(
                 f"the objective '{config.contrast.name}' does not take candidates to contrast with",
                 "SGL gives it anchors, their positives, and all users or all items",
@@ -88,7 +87,7 @@ class SGL(Model):
         super().epoch(loop)
 
     def losses(self, batch: PairBatch) -> Losses:
-        """Ranking loss, contrast of users and of items, and penalty (equations 11 and 12)."""
+        """Ranking loss, contrast of users and of items, and penalty (section 3.3)."""
         if self._views is None or self.config.views == "step":
             self._views = self.draw_views()
         nodes = pair_nodes(batch, self.data.n_users)
@@ -105,12 +104,3 @@ class SGL(Model):
     def embeddings(self) -> Embeddings:
         """Final vectors on the whole graph."""
         return self.encode(self.data.graph)
-
-
-def _takes(function: Callable[..., Any], n: int) -> bool:
-    """Whether ``function`` can be called with ``n`` arguments."""
-    try:
-        inspect.signature(function).bind(*range(n))
-    except TypeError:
-        return False
-    return True

@@ -14,6 +14,7 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from sslrec_cf.nodes import Init, distinct, gather, node_table, pair_nodes
+from sslrec_cf.parts import accepts
 from sslrec_core.builtin.objectives import BPR, L2
 from sslrec_core.choice import Choice, Of
 from sslrec_core.data import PairBatch
@@ -32,9 +33,9 @@ class XSimGCL(Model):
         contrast_layer: PositiveInt = 1
         """The layer, counted from 1, that is compared with the final vectors; l* in the paper."""
         noise: Annotated[Choice, Of("augmenter")] = Choice.of("embedding-noise", noise=0.2)
-        """What disturbs the vectors after each propagation while training (equation 5)."""
+        """What disturbs the vectors after each propagation while training."""
         contrast: Annotated[Choice, Of("objective")] = Choice.of("infonce", temperature=0.15, weight=0.2)
-        """How final vectors and those of the contrast layer are compared, within the batch (equation 10)."""
+        """How final vectors and those of the contrast layer are compared, within the batch."""
         ranking: BPR.Config = BPR.Config()
         """Loss of the recommendation task."""
         l2: L2.Config = L2.Config(form="norm")
@@ -59,9 +60,10 @@ class XSimGCL(Model):
         self.nodes = node_table(data.n_users, data.n_items, config.embedding_dim, config.init)
         self.noise, self.contrast = config.noise.build(), config.contrast.build()
         self.ranking, self.l2 = BPR(config.ranking), L2(config.l2)
+        self._counts = accepts(self.contrast.forward, 2, "counts")
 
     def encode(self, noisy: bool) -> tuple[Tensor, Tensor]:
-        """Final vectors and those of the contrast layer, ``[nodes, dim]`` each (equations 3, 5 and 9)."""
+        """Final vectors and those of the contrast layer, ``[nodes, dim]`` each."""
         x, layers = self.nodes.weight, []
         for _ in range(self.config.layers):
             x = self.data.graph @ x
@@ -72,13 +74,13 @@ class XSimGCL(Model):
 
     def agreement(self, final: Tensor, layer: Tensor, nodes: Tensor) -> Tensor:
         """How far the two vectors of each of ``nodes`` ``[b]`` are apart, given those of all nodes ``[nodes, dim]``."""
-        different, counts = distinct(nodes, len(final))
+        different, counts = distinct(nodes, len(final), counted=self._counts)
         sides = final.index_select(0, different), layer.index_select(0, different)
         loss: Tensor = self.contrast(*sides) if counts is None else self.contrast(*sides, counts=counts)
         return loss
 
     def losses(self, batch: PairBatch) -> Losses:
-        """Ranking loss, contrast of users and of items, and penalty (equations 4 and 10)."""
+        """Ranking loss, contrast of users and of items, and penalty."""
         final, layer = self.encode(noisy=True)
         nodes = pair_nodes(batch, self.data.n_users)
         rows = gather(final, nodes)
