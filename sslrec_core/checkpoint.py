@@ -65,7 +65,7 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]]:
         ) from error
     if "sslrec" not in metadata:
         raise CheckpointError(f"{path} was not made by sslrec", fix="name a run directory of sslrec train")
-    about = cast(dict[str, Any], json.loads(metadata["sslrec"]))
+    about = cast("dict[str, Any]", json.loads(metadata["sslrec"]))
     if about.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has checkpoint format {about.get('format')}, this version reads {FORMAT}",

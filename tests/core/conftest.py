@@ -33,7 +33,8 @@ class Factors(Model):
 
     def __init__(self, config, data):
         super().__init__(config, data)
-        self.users, self.items = nn.Embedding(data.n_users, config.embedding_dim), nn.Embedding(data.n_items, config.embedding_dim)
+        self.users = nn.Embedding(data.n_users, config.embedding_dim)
+        self.items = nn.Embedding(data.n_items, config.embedding_dim)
         self.ranking = BPR(BPR.Config())
         self.steps = 0
 

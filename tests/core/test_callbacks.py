@@ -81,7 +81,9 @@ def test_time_limit_stops_and_says_why(factors: Configure, tmp_path: Path) -> No
     assert "minutes are over" in events[-2]["why"] and events[-2]["epoch"] <= 1
 
 
-def test_no_callback_acts_unless_it_is_named(factors: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_callback_acts_unless_it_is_named(
+    factors: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Run.create(factors(), tmp_path / "run").execute()
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "run" / "profile.txt").exists()

@@ -67,10 +67,17 @@ def test_whole_floats_are_integers_and_fractions_are_refused():
         factorise([np.array([True])])
 
 
+@pytest.mark.parametrize(("bin_size", "n_items"), [(2**16, 9), (1, 9), (5, 9), (5, 2**62)])
 @given(pairs)
-def test_pairs_are_sorted_stably(some):
+def test_pairs_are_sorted_stably(bin_size, n_items, some):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids, "BIN", bin_size)
+        check_sorting(some, n_items)
+
+
+def check_sorting(some, n_items):
     users, items = (np.array(column, np.int32) for column in zip(*some, strict=True))
-    sorted_users, sorted_items, order = sorted_pairs(users, items, 7, 9)
+    sorted_users, sorted_items, order = sorted_pairs(users, items, 7, n_items)
     assert list(zip(sorted_users.tolist(), sorted_items.tolist(), order.tolist(), strict=True)) == sorted(
         (user, item, place) for place, (user, item) in enumerate(some)
     )

@@ -88,7 +88,7 @@ def test_a_first_signal_finishes_the_epoch_and_the_run_goes_on_exactly(
     whole = Run.create(factors("train.epochs=5"), tmp_path / "whole").execute()
     run = Run.create(factors("train.epochs=5"), tmp_path / "cut")
     run.loop.on_batch.append(lambda done, total: os.kill(os.getpid(), number) if run.loop.step == 10 else None)
-    with pytest.raises(Interrupted, match="after epoch .*--resume"):
+    with pytest.raises(Interrupted, match=r"after epoch .*--resume"):
         run.execute()
     torch.manual_seed(99)
     resumed = Run.resume(tmp_path / "cut").execute()
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_another_size_says_what_differs(factors: Configure, tmp_
     Run.create(factors(), tmp_path / "run").execute()
     config = tmp_path / "run" / "config.toml"
     config.write_text(config.read_text().replace("embedding_dim = 8", "embedding_dim = 9"))
-    with pytest.raises(CheckpointError, match="does not fit factors[\\s\\S]*users.weight"):
+    with pytest.raises(CheckpointError, match=r"does not fit factors[\s\S]*users\.weight"):
         Run.open(tmp_path / "run")
 
 
@@ -191,5 +191,5 @@ def test_a_callback_with_a_hook_that_does_not_exist_is_named(factors: Configure,
         "@hookimpl\ndef sslrec_callbacks():\n    return {'typo': Typo}\n"
     )
     registry().add_file(plugin)
-    with pytest.raises(PluginError, match="Typo cannot listen[\\s\\S]*sslrec_stepp"):
+    with pytest.raises(PluginError, match=r"Typo cannot listen[\s\S]*sslrec_stepp"):
         Run.create(factors('run.callbacks=["typo"]'), tmp_path / "run")

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 import torch
-from sslrec_dgl import to_dgl
-from sslrec_dgl.backend import DGLBackend
 
 from sslrec_core.errors import DeviceError, PluginError
 from sslrec_core.graph import SparseGraph, use_backend
 from sslrec_core.registry import registry
 from sslrec_core.testing import BackendContract
+from sslrec_dgl import to_dgl
+from sslrec_dgl.backend import DGLBackend
 
 try:
     DGLBackend()
