@@ -51,11 +51,13 @@ def source(name: str, folder: Path, wheels: Path | None) -> str:
     return str(found[0].resolve())
 
 
-def call(command: Sequence[str | Path], cwd: Path, **env: str) -> None:
+def call(command: Sequence[str | Path], cwd: Path) -> None:
     """Run a command and fail with it."""
     print("$", *command, flush=True)
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHONPATH", "SSLREC_"))}
-    subprocess.run([str(part) for part in command], cwd=cwd, check=True, env={**clean, **env})
+    done = subprocess.run([str(part) for part in command], cwd=cwd, check=False, env=clean)
+    if done.returncode:
+        sys.exit(f"failed with {done.returncode}: {' '.join(map(str, command))}")
 
 
 def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
@@ -77,8 +79,11 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
         tests = ROOT / "tests" / "core" if name == CORE else folder / "tests"
         copied = home / tests.relative_to(ROOT)
         shutil.copytree(tests, copied, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "conftest.py", home / "conftest.py")
-        options = ["-c", ROOT / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
+        for file in ("conftest.py", "pyproject.toml"):
+            shutil.copy(ROOT / file, home / file)
+        if name != CORE:
+            shutil.copy(folder / "pyproject.toml", copied.parent / "pyproject.toml")
+        options = ["-c", home / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
         call([python, "-m", "pytest", *options, copied], home)
         if name == CORE:
             third_party(python, home)
