@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -13,6 +15,7 @@ from sslrec_core.errors import DataError
 from sslrec_core.vocabulary import Vocabulary
 
 CHUNK = 2**20
+BIN = 2**16
 SPREAD = 8
 """Ids are looked up in a table over all integers between the least and the greatest, up to this many per row."""
 
@@ -127,12 +130,37 @@ def counting_sort(codes: Array, payload: Array, size: int) -> tuple[Array, Array
 
 
 def sorted_pairs(users: Array, items: Array, n_users: int, n_items: int) -> tuple[Array, Array, Array]:
-    """Pairs sorted by user, then item, and the stable order that does it."""
-    by_item, users_by_item = counting_sort(items, users, n_items)
-    items_in_order = np.repeat(np.arange(n_items, dtype=np.int32), counts_of(items, n_items))
-    by_user, sorted_items = counting_sort(users_by_item, items_in_order, n_users)
-    sorted_users = np.repeat(np.arange(n_users, dtype=np.int32), counts_of(users, n_users))
-    return sorted_users, sorted_items, gather(by_item, by_user)
+    """Pairs sorted by user, then item, and the stable order that does it.
+
+    Users are dealt into bins of about ``BIN`` pairs in one pass; each bin is then sorted inside the processor's cache.
+    """
+    counts = counts_of(users, n_users)
+    starts = np.cumsum(counts) - counts
+    n_bins = len(users) // BIN + 1
+    bin_of_user = (starts * n_bins // max(len(users), 1)).astype(np.int32).clip(max=n_bins - 1)
+    order, items = counting_sort(gather(bin_of_user, users), items, n_bins)
+    users = gather(users, order)
+    first_user = np.searchsorted(bin_of_user, np.arange(n_bins + 1))
+    edges = np.append(starts, len(users))[first_user]
+
+    def sort_bin(place: int) -> None:
+        inside = slice(edges[place], edges[place + 1])
+        local = _order_in_bin(users[inside] - first_user[place], items[inside], n_items)
+        order[inside], items[inside] = order[inside][local], items[inside][local]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(sort_bin, np.flatnonzero(np.diff(edges)).tolist()))
+    return np.repeat(np.arange(n_users, dtype=np.int32), counts), items, order
+
+
+def _order_in_bin(users: Array, items: Array, n_items: int) -> Array:
+    """The stable order by user, then item.  Sorting keys that carry their place is much faster than argsort."""
+    bits = len(users).bit_length()
+    if ((int(users.max()) + 1) * n_items).bit_length() + bits > 63:
+        return np.lexsort((items, users))
+    packed = (users.astype(np.int64) * n_items + items << bits) | np.arange(len(users))
+    packed.sort()
+    return packed & ((1 << bits) - 1)
 
 
 def k_core(users: Array, items: Array, k: int, n_users: int, n_items: int) -> Array:

@@ -34,10 +34,13 @@ class Pairs:
 
     def take(self, places: Array) -> Pairs:
         """The pairs at ``places``, or where a mask is true."""
-        time = None if self.time is None else self.time[places]
-        return Pairs(
-            self.users[places], self.items[places], time, None if self.membership is None else self.membership[places]
-        )
+
+        def of(column: Array) -> Array:
+            return column[places] if places.dtype == bool else gather(column, places)
+
+        time = None if self.time is None else of(self.time)
+        membership = None if self.membership is None else of(self.membership)
+        return Pairs(of(self.users), of(self.items), time, membership)
 
 
 def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:

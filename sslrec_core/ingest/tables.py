@@ -270,7 +270,9 @@ def _moments(series: pl.Series, found: Layout) -> Array:
             raise DataError(f"{_line(found, row)}: the time is neither a number nor a date")
     if series.dtype.is_temporal():
         return series.cast(pl.Datetime("us")).cast(pl.Int64).to_numpy()
-    return _numbers(series, found, pl.Float64 if series.dtype.is_float() else pl.Int64)
+    if series.dtype.is_integer():
+        return _shrunk(series)
+    return _numbers(series, found, pl.Float64)
 
 
 def _parts(series: pl.Series, found: Layout) -> Array:
