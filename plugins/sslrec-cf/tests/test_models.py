@@ -216,6 +216,12 @@ def test_xsimgcl_contrasts_a_layer_with_the_mean(layer):
     torch.testing.assert_close(torch.cat(model.embeddings()).double(), clean, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [LightGCN, SGL])
+def test_a_penalty_of_no_weight_is_no_term(kind):
+    model, _ = built(kind, {"l2": {"weight": 0.0}})
+    assert "l2" not in model.losses(batch())
+
+
 def test_xsimgcl_can_penalise_initial_vectors():
     model, x = built(XSimGCL, {"penalised": "initial", "l2": {"form": "squared"}})
     torch.testing.assert_close(model.losses(batch())["l2"].double(), penalty(x, batch()), rtol=1e-6, atol=1e-9)

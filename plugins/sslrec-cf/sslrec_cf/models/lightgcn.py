@@ -31,7 +31,7 @@ class LightGCN(Model):
         ranking: BPR.Config = BPR.Config()
         """Loss of the recommendation task."""
         l2: L2.Config = L2.Config()
-        """Penalty on the batch's own vectors, before propagation."""
+        """Penalty on the batch's own vectors, before propagation; with weight 0 it is not computed."""
         init: Init = "normal"
         """Start of the vectors: ``normal`` as the authors' PyTorch code, ``xavier`` as their TensorFlow code."""
 
@@ -49,10 +49,10 @@ class LightGCN(Model):
         """Ranking loss and penalty (equation 15)."""
         graph = self.augmenter(self.data.graph) if self.augmenter else self.data.graph
         nodes = pair_nodes(batch, self.data.n_users)
-        return {
-            "ranking": self.ranking(*gather(self.encoder(graph, self.nodes.weight), nodes)),
-            "l2": self.l2(*gather(self.nodes.weight, nodes)),
-        }
+        losses = {"ranking": self.ranking(*gather(self.encoder(graph, self.nodes.weight), nodes))}
+        if self.config.l2.weight:
+            losses["l2"] = self.l2(*gather(self.nodes.weight, nodes))
+        return losses
 
     def embeddings(self) -> Embeddings:
         """Final vectors of users and items; their dot product is the score (equation 5)."""

@@ -45,7 +45,7 @@ class SGL(Model):
         ranking: BPR.Config = BPR.Config()
         """Loss of the recommendation task."""
         l2: L2.Config = L2.Config()
-        """Penalty on the batch's own vectors, before propagation."""
+        """Penalty on the batch's own vectors, before propagation; with weight 0 it is not computed."""
         init: Init = "xavier"
         """Start of the vectors: ``xavier`` as the authors' code, or ``normal`` with standard deviation 0.1."""
 
@@ -95,11 +95,10 @@ class SGL(Model):
         one, other = (self.encode(view) for view in self._views)
         of_users = self.agreement(one.users, other.users, batch.users)
         of_items = self.agreement(one.items, other.items, batch.positives)
-        return {
-            "ranking": self.ranking(*gather(final, nodes)),
-            "contrast": of_users + of_items,
-            "l2": self.l2(*gather(self.nodes.weight, nodes)),
-        }
+        losses = {"ranking": self.ranking(*gather(final, nodes)), "contrast": of_users + of_items}
+        if self.config.l2.weight:
+            losses["l2"] = self.l2(*gather(self.nodes.weight, nodes))
+        return losses
 
     def embeddings(self) -> Embeddings:
         """Final vectors on the whole graph."""
