@@ -51,18 +51,14 @@ def generate(path: Path, rows: int) -> None:
 def measure(path: Path, cache: Path) -> dict[str, object]:
     """Prepare ``path`` in this process and say how long each stage took."""
     from sslrec_core.builtin.datasets import Table
-    from sslrec_core.data import Prepared, Raw, Scenario, load_prepared
-    from sslrec_core.ingest.prepare import prepare_interactions
-
-    class Pairs(Scenario):
-        def process(self, raw: Raw) -> Prepared:
-            return prepare_interactions(raw, self.config)
+    from sslrec_core.cli.loading import Plain
+    from sslrec_core.data import load_prepared
 
     stages: list[tuple[str, float]] = []
     began, busy = time.perf_counter(), time.process_time()
     load_prepared(
         Table(Table.Config(path=str(path))),
-        Pairs(Pairs.Config(k_core=5, split="time")),
+        Plain(Plain.Config(k_core=5, split="time")),
         name="benchmark",
         cache=cache,
         say=lambda text: stages.append((text, time.perf_counter() - began)),
@@ -70,7 +66,7 @@ def measure(path: Path, cache: Path) -> dict[str, object]:
     cold, busy = time.perf_counter() - began, time.process_time() - busy
     again = time.perf_counter()
     prepared = load_prepared(
-        Table(Table.Config(path=str(path))), Pairs(Pairs.Config(k_core=5, split="time")), name="benchmark", cache=cache
+        Table(Table.Config(path=str(path))), Plain(Plain.Config(k_core=5, split="time")), name="benchmark", cache=cache
     )
     return {
         "seconds": round(cold, 2),
