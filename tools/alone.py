@@ -83,7 +83,7 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
             shutil.copy(ROOT / file, home / file)
         if name != CORE:
             shutil.copy(folder / "pyproject.toml", copied.parent / "pyproject.toml")
-        options = ["-c", home / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
+        options: list[str | Path] = ["-c", home / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
         call([python, "-m", "pytest", *options, copied], home)
         if name == CORE:
             third_party(python, home)

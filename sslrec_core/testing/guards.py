@@ -21,7 +21,6 @@ _WAITS: Mapping[Any, str] = {
     Tensor.tolist: "tolist()",
     Tensor.cpu: "cpu()",
     Tensor.numpy: "numpy()",
-    Tensor.__array__: "numpy.asarray(tensor)",
     Tensor.__bool__: "bool(tensor)",
     Tensor.__int__: "int(tensor)",
     Tensor.__float__: "float(tensor)",
