@@ -12,11 +12,11 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from sslrec_core.data import Interactions, PairBatch, Prepared, Queries, Raw, Scenario, tensor
+from sslrec_core.data import Interactions, PairBatch, Prepared, Queries, Raw, Scenario, tensor, vocabulary_from
 from sslrec_core.graph import SparseGraph
 from sslrec_core.ingest.prepare import prepare_interactions
 from sslrec_core.vocabulary import Vocabulary
-from sslrec_kg.numbering import number_triples
+from sslrec_kg.numbering import distinct, number_triples
 from sslrec_kg.triples import Draw, TripleBatches, Triples, at_most
 
 if TYPE_CHECKING:
@@ -137,22 +137,21 @@ class KG(Scenario):
             DataError: there is no triple, an id is out of range, or no triple has anything to do with an item.
         """
         prepared = prepare_interactions(raw, self.config)
-        items = Interactions.of(prepared).items
-        numbered = number_triples(raw, items)
-        heads, relations, tails = numbered.heads, numbered.relations, numbered.tails
+        numbered = number_triples(raw, vocabulary_from(prepared.arrays, "items"))
+        columns = numbered.heads, numbered.relations, numbered.tails
         n_relations = numbered.n_relations
         if self.config.inverse:
-            heads, tails = np.concatenate([heads, tails]), np.concatenate([tails, heads])
-            relations = np.concatenate([relations, relations + n_relations])
+            heads, relations, tails = columns
+            inverses = tails, relations + n_relations, heads
             n_relations *= 2
-        order = np.lexsort((tails, relations, heads))
-        columns = [column[order] for column in (heads, relations, tails)]
+            both = [np.concatenate(pair) for pair in zip(columns, inverses, strict=True)]
+            columns = distinct((both[0], both[1], both[2]), numbered.n_entities, n_relations)
         notes = [*prepared.meta["notes"], *numbered.notes]
         if (limit := self.config.triples_per_head) is not None:
             generator = torch.Generator().manual_seed(self.config.seed)
             mask = at_most(torch.from_numpy(columns[0]), limit, generator).numpy()
             notes.append(f"{int((~mask).sum()):,} of {len(mask):,} triples dropped to keep {limit} for each head")
-            columns = [column[mask] for column in columns]
+            columns = columns[0][mask], columns[1][mask], columns[2][mask]
         arrays = dict(zip(("kg.heads", "kg.relations", "kg.tails"), columns, strict=True))
         sizes = {"entities": numbered.n_entities, "relations": n_relations, "triples": len(columns[0])}
         meta: dict[str, Any] = {**prepared.meta, "notes": notes, "kg": sizes}

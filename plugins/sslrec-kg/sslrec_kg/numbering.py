@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from sslrec_core.errors import DataError
 from sslrec_core.ingest.ids import extend, factorise, lookup
 from sslrec_core.vocabulary import Vocabulary
 
+Triple: TypeAlias = tuple[Array, Array, Array]
+"""Heads, relations and tails, ``[triples]`` each."""
+LARGEST = 2**63 - 1
 ROOM = 16
 """Ids may be this many times as far apart as a numbering without gaps would be."""
 
@@ -57,8 +61,10 @@ def number_triples(raw: Raw, items: Vocabulary) -> Numbered:
     else:
         names, (relations,) = factorise([table["relation"]])
         n_relations = len(names)
-    heads, relations, tails, repeated = _distinct(heads, relations, tails)
-    if repeated:
+    given = len(heads)
+    whole = heads.astype(np.int64), relations.astype(np.int64), tails.astype(np.int64)
+    heads, relations, tails = distinct(whole, n_entities, n_relations)
+    if repeated := given - len(heads):
         notes.append(f"{repeated:,} repeated triples dropped")
     notes += _coverage(heads, tails, len(items), linked=links is not None)
     return Numbered(heads, relations, tails, n_entities, n_relations, notes)
@@ -76,7 +82,7 @@ def _numbers(column: Column, name: str) -> Array:
 def _range(columns: list[Array], raw: Raw, kind: str) -> int:
     """One more than the largest id, or the declared size; refuses a stray id that would ask for memory for millions."""
     size = max(raw.sizes.get(kind, 0), *(1 + int(column.max()) for column in columns))
-    occur = len(np.unique(np.concatenate(columns)))
+    occur = int(_changes(np.sort(np.concatenate(columns))).sum())
     if size > max(raw.sizes.get(kind, 0), ROOM * occur + 2**16):
         raise DataError(
             f"the {kind} ids of the triples run up to {size - 1:,}, but only {occur:,} of them occur",
@@ -103,14 +109,24 @@ def _linked(
     return number[heads], number[tails], len(items) + len(others), notes
 
 
-def _distinct(heads: Array, relations: Array, tails: Array) -> tuple[Array, Array, Array, int]:
-    """Sorted triples without repeats, and how many repeats there were."""
+def distinct(columns: Triple, n_entities: int, n_relations: int) -> Triple:
+    """Triples sorted by head, relation and tail, none twice.  ``int64``"""
+    heads, relations, tails = columns
+    if n_entities * n_relations * n_entities <= LARGEST:
+        # One number per triple: sorting numbers is an order of magnitude faster than sorting rows.
+        keys = np.sort((heads * n_relations + relations) * n_entities + tails)
+        pair, tails = np.divmod(keys[_changes(keys)], n_entities)
+        heads, relations = np.divmod(pair, n_relations)
+        return heads, relations, tails
     order = np.lexsort((tails, relations, heads))
-    columns = [column[order].astype(np.int64) for column in (heads, relations, tails)]
-    new = np.ones(len(order), bool)
-    new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
-    heads, relations, tails = (column[new] for column in columns)
-    return heads, relations, tails, int((~new).sum())
+    heads, relations, tails = heads[order], relations[order], tails[order]
+    new = _changes(heads) | _changes(relations) | _changes(tails)
+    return heads[new], relations[new], tails[new]
+
+
+def _changes(ordered: Array) -> Array:
+    """Where a value differs from the one before it; true at the start."""
+    return np.concatenate(([True], ordered[1:] != ordered[:-1]))
 
 
 def _coverage(heads: Array, tails: Array, n_items: int, linked: bool) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sslrec_core.data import Raw
 from sslrec_core.errors import DataError
 from sslrec_kg.data import KG, KGData
+from sslrec_kg.numbering import distinct
 from sslrec_kg.triples import TripleBatches, Triples, at_most
 
 USERS, ITEMS = [0, 0, 0, 1, 1, 1, 2, 2], [0, 1, 2, 1, 2, 3, 3, 0]
@@ -134,6 +135,15 @@ def test_moving_keeps_everything() -> None:
 def test_bad_graphs_are_refused(given: Raw, words: str) -> None:
     with pytest.raises(DataError, match=words):
         KG(KG.Config(ratios=(0.7, 0.3))).process(given)
+
+
+def test_sorting_is_the_same_for_graphs_too_large_for_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).integers(0, 6, (300, 3)).T
+    fast = distinct((rows[0], rows[1], rows[2]), 6, 6)
+    monkeypatch.setattr("sslrec_kg.numbering.LARGEST", 0)
+    slow = distinct((rows[0], rows[1], rows[2]), 6, 6)
+    assert np.array_equal(fast, slow)
+    assert np.array_equal(fast, np.unique(rows, axis=1))
 
 
 # ---- triple batches

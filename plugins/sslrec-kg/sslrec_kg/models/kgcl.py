@@ -161,9 +161,11 @@ class KGCL(Model):
         return view._replace(graph=view.graph.keep_interactions(mask).renormalised().compacted())
 
     def keep_chance(self, one: Tensor, other: Tensor) -> Tensor:
-        """How likely each item's interactions are kept (equations 4 and 6), ``[items]``.
+        """How likely each item's interactions are kept (section 3.2), ``[items]``.
 
-        Items whose vectors hardly change when half of their triples are dropped are the ones to trust.
+        Items whose vectors hardly change when half of their triples are dropped are the ones to trust: with ``c`` the
+        cosine of both vectors and ``w = exp(c)``, trust is ``p' = max((w - min w) / (max w - min w), trust_floor)``
+        and the chance ``min(keep * p' / mean p', keep_ceiling)``.
         """
         config = self.config
         if not config.guided:
@@ -193,7 +195,7 @@ class KGCL(Model):
         super().epoch(loop)
 
     def triple_losses(self, translation: Translation, batch: TripleBatch) -> Losses:
-        """The alternating phase's loss (equation 2)."""
+        """The alternating phase's loss (section 3.1)."""
         entity, relation = self.entities, self.relations
         heads, tails, corrupted = entity(batch.heads), entity(batch.tails), entity(batch.corrupted)
         return {"triples": translation(heads, relation(batch.relations), tails, corrupted, batch.relations)}
