@@ -13,21 +13,21 @@ from torch.nn import functional as F
 from sslrec_core.builtin.names import DECADES, GENRES, LABELS, MOODS, joined, numbered, people, titles
 from sslrec_core.data import Array, Column, Raw
 
-DIM = 12
+DIM = 8
 """Dimensions of the latent space."""
 TASTES = 2
 """Latent points each user is drawn to."""
-SPREAD = 0.6
+SPREAD = 1.2
 """Distance of artists, and of tastes, from the genre they belong to, before projection onto the sphere."""
-OWN = 0.2
+OWN = 0.1
 """Distance of a piece from its artist."""
-SHARPNESS = 24.0
+SHARPNESS = 16.0
 """How strongly nearness to a taste decides; 0 would leave popularity alone."""
 TAIL = 0.5
 """Exponent of the Zipf law of popularity: the r-th most popular piece attracts like ``r ** -TAIL``."""
 LEAST, MEAN, MOST = 5, 8.5, 60
 """Interactions of a user: least, mean before rounding down, most."""
-PIECES_PER_ARTIST = 5
+PIECES_PER_ARTIST = 8
 ALIKE = 3
 """Artists that an artist is said to be similar to."""
 START, YEAR = 1_704_067_200, 365 * 86_400
@@ -41,7 +41,7 @@ def demo_world(
 
     What is planted, in a latent space of ``DIM`` dimensions:
 
-    - Genres are directions; an artist stands near the direction of one genre, a piece very near its artist.
+    - Genres are directions; an artist stands somewhere around one of them, a piece very near its artist.
     - A user has ``TASTES`` tastes, each a point around some genre, and draws 5 to 60 different pieces (about 8), each
       with a chance proportional to its popularity times the sum over tastes of ``exp(SHARPNESS * cosine)``.
     - Popularity follows a Zipf law and has nothing to do with the latent space.
@@ -50,7 +50,7 @@ def demo_world(
       ``signed to`` a label, of which each genre has two.  A genre is ``related to`` the nearest one.
     - Times are spread evenly over a year and mean nothing.
 
-    A piece has few listeners, so interactions alone place it badly; the triples place it well.
+    A piece has few listeners, so interactions alone place it badly; the triples, above all its artist, place it well.
 
     Args:
         seed: decides everything; equal arguments give equal tables.

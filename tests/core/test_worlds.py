@@ -132,7 +132,7 @@ def placing(raw: Raw) -> float:
 
 
 def test_profiles_of_attributes_find_what_was_left_out(world: Raw, control: Raw) -> None:
-    assert placing(world) > 0.85
+    assert placing(world) > 0.7
     assert placing(control) == pytest.approx(0.5, abs=0.05)
 
 
@@ -140,7 +140,7 @@ def test_triples_link_artists_and_genres(world: Raw) -> None:
     relations, counts = np.unique(column(world, "triples", "relation"), return_counts=True)
     assert dict(zip(relations, counts, strict=True)) == {
         "by": 800, "genre": 800, "mood": 800, "decade": 800,
-        "plays": 160, "signed to": 160, "similar to": 480, "related to": 16,
+        "plays": 100, "signed to": 100, "similar to": 300, "related to": 16,
     }  # fmt: skip
     by, genre, plays = (attribute(world, relation) for relation in ("by", "genre", "plays"))
     assert all(genre[piece] == plays[artist] for piece, artist in by.items())
@@ -155,7 +155,7 @@ def test_names_of_different_things_differ(world: Raw) -> None:
 
 def test_worlds_of_any_size() -> None:
     large = demo_world(users=3, items=6000)
-    assert len(np.unique(column(large, "triples", "head"))) == 6000 + 1200 + 16, "titles and names stay distinct"
+    assert len(np.unique(column(large, "triples", "head"))) == 6000 + 750 + 16, "titles and names stay distinct"
     tiny = demo_world(users=1, items=2)
     assert column(tiny, "interactions", "user").tolist() == ["u0000"]
     with pytest.raises(ValueError, match="at least one user and two items"):

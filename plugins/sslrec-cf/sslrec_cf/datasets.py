@@ -283,6 +283,7 @@ class Demo(Dataset):
         """Number of pieces of music; those that nobody chose do not occur."""
 
     config: Config
+    revision = 2
     licence = "Apache-2.0 (generated)"
 
     def read(self, root: Path) -> Raw:
