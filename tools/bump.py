@@ -11,15 +11,22 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+MENTIONS = ("sslrec_core/cli/templates/plugin/pyproject.toml.tmpl", "docs/write-a-plugin.md")
+"""Other files that show the range of the core which a plugin asks for."""
 KINDS = ("added", "changed", "deprecated", "removed", "fixed")
 
 
-def replace(path: Path, pattern: str, text: str, count: int | None = None) -> None:
-    """Substitute ``pattern`` in ``path``; ``count``, where given, is how often it must occur."""
+def replace(path: Path, pattern: str, text: str) -> None:
+    """Substitute ``pattern``, which must occur, in ``path``."""
     new, found = re.subn(pattern, text, path.read_text(), flags=re.MULTILINE)
-    if count is not None and found != count:
-        raise SystemExit(f"{path.relative_to(ROOT)}: expected {count} of {pattern!r}, found {found}")
+    if not found:
+        raise SystemExit(f"{path.relative_to(ROOT)}: nothing matches {pattern!r}")
     path.write_text(new)
+
+
+def entry(path: Path) -> str:
+    """A fragment as an entry of a list."""
+    return "- " + path.read_text().strip().replace("\n", "\n  ")
 
 
 def fragments() -> str:
@@ -28,7 +35,7 @@ def fragments() -> str:
     for kind in KINDS:
         files = sorted((ROOT / "changelog.d").glob(f"*.{kind}.md"))
         if files:
-            parts.append(f"### {kind.capitalize()}\n\n" + "\n".join(f"- {path.read_text().strip()}" for path in files))
+            parts.append(f"### {kind.capitalize()}\n\n" + "\n".join(map(entry, files)))
         for path in files:
             path.unlink()
     return "\n\n".join(parts)
@@ -44,11 +51,13 @@ def main() -> None:
     major, minor = int(found[1]), int(found[2])
     plugins = sorted((ROOT / "plugins").glob("*/pyproject.toml"))
     for path in (ROOT / "pyproject.toml", *plugins):
-        replace(path, r'^version = "[^"]+"', f'version = "{version}"', count=1)
-    for path in plugins:
-        replace(path, r"sslrec-core>=[\d.]+,<[\d.]+", f"sslrec-core>={major}.{minor},<{major}.{minor + 1}", count=1)
+        replace(path, r'^version = "[^"]+"', f'version = "{version}"')
+    for path in (ROOT / "pyproject.toml", *plugins, *(ROOT / name for name in MENTIONS)):
+        replace(path, r"(sslrec-[a-z]+)>=[\d.]+,<[\d.]+", rf"\1>={major}.{minor},<{major}.{minor + 1}")
     heading = f"## {version} ({datetime.date.today().isoformat()})"
-    replace(ROOT / "CHANGELOG.md", r"^<!-- next -->$", f"<!-- next -->\n\n{heading}\n\n{fragments()}", count=1)
+    replace(
+        ROOT / "CHANGELOG.md", r"^<!-- next -->$", f"<!-- next -->\n\n{heading}\n\n" + fragments().replace("\\", r"\\")
+    )
     print(f"version {version}; now: make test && git commit -am 'release: {version}' && git tag v{version}")
 
 
