@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
@@ -14,6 +15,10 @@ from sslrec_core import hooks
 from sslrec_core.errors import DeviceError
 from sslrec_core.registry import registry
 from sslrec_core.settings import RunConfig
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Names of two switches in glibc's malloc.h."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -44,6 +49,18 @@ def pick_device(name: str) -> torch.device:
     if device.type not in {"cpu", "cuda", "mps"}:
         raise DeviceError(f"sslrec does not run on '{device.type}'", fix="--device cpu, cuda or mps")
     return torch.device("cuda:0") if name == "cuda" else device
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep the memory that tensors give back.
+
+    Giving it to the system and faulting it in again page by page took half of a LightGCN step on a CPU.  Only glibc
+    has this switch; elsewhere nothing is asked.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**30)
+        library.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest that glibc accepts
 
 
 def describe(config: RunConfig, device: torch.device, data_root: Path | None) -> dict[str, Any]:

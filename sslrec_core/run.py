@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_prepared
-from sslrec_core.environment import describe, pick_device
+from sslrec_core.environment import describe, keep_freed_memory, pick_device
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from sslrec_core.evaluate import rank
 from sslrec_core.files import storage, write_text
@@ -166,6 +166,8 @@ class Run:
 
     def _build(self) -> None:
         config = self.config
+        if self.device.type == "cpu":
+            keep_freed_memory()
         backend = registry().find("backend", config.run.graph)
         use_backend(backend.load()(), self.device)
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
