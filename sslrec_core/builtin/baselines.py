@@ -173,9 +173,9 @@ class RP3beta(Neighbours):
     """Three random steps from a user, with a discount for popular ends (Christoffel et al. 2015)."""
 
     class Config(Neighbours.Config):
-        alpha: NonNegativeFloat = 1.0
+        alpha: NonNegativeFloat = 0.6
         """Power of each step's probability."""
-        beta: NonNegativeFloat = 0.6
+        beta: NonNegativeFloat = 0.4
         """Power of the candidate's popularity that scores are divided by; 0 is P3alpha."""
         neighbours: PositiveInt = 100
         """Items of a history with the largest probability that are kept for each candidate."""

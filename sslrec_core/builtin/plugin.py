@@ -63,3 +63,8 @@ def sslrec_callbacks() -> Offer:
 @hookimpl
 def sslrec_backends() -> Offer:
     return {"torch": "sslrec_core.graph:TorchBackend"}
+
+
+@hookimpl
+def sslrec_presets() -> str:
+    return "sslrec_core.builtin.presets"
