@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 COMMAND = [sys.executable, "-m", "sslrec_core.cli", "train"]
@@ -30,14 +30,12 @@ MEASURED = ("metrics", "selection", "best_epoch")
 
 @dataclass
 class Kill:
-    """One SIGKILL: when it came, and what was there to go on from."""
+    """One SIGKILL: what had been recorded, and what was there to go on from."""
 
-    after: float
-    """Seconds since the training had begun, or gone on."""
     epochs: int
     """Epochs that had been recorded."""
-    checkpoint: bool
-    """Whether there was a checkpoint to go on from."""
+    checkpoint: int | None
+    """Epochs that the checkpoint had seen, or None if there was no checkpoint."""
 
 
 def first(options: Sequence[str], directory: Path) -> list[str]:
@@ -55,35 +53,48 @@ def run(command: Sequence[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def kill_at(command: Sequence[str], directory: Path, moment: float) -> Kill | None:
-    """Start a command and kill it ``moment`` seconds after it has begun to train; None if it was done before that."""
-    before = state(directory)
+def kill_in(command: Sequence[str], directory: Path, epoch: int, share: float) -> Kill | None:
+    """Start a command and kill it when about ``share`` of an epoch has passed; None if it was done before that."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while process.poll() is None and state(directory) == before:
-        time.sleep(0.005)
+    while process.poll() is None and not (directory.exists() and recorded(directory) >= epoch):
+        time.sleep(0.002)
+    seconds = [row["seconds"] for row in rows(directory) if row["event"] == "epoch"]
     try:
-        code = process.wait(timeout=moment)
+        code = process.wait(timeout=share * (sum(seconds) / len(seconds) if seconds else 0.05))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return Kill(moment, len(events(directory, "epoch")), (directory / "last.safetensors").exists())
+        return Kill(recorded(directory), checkpointed(directory))
     if code:
         sys.exit(f"{' '.join(command)}\nended with {code} before it could be killed")
     return None
 
 
-def state(directory: Path) -> tuple[bool, int]:
-    """What changes when a training begins: its directory appears, or the record of the one before grows."""
-    record = directory / "metrics.jsonl"
-    return directory.exists(), record.stat().st_size if record.exists() else 0
+def recorded(directory: Path) -> int:
+    """Epochs in the record of a run."""
+    return sum(row["event"] == "epoch" for row in rows(directory))
 
 
-def events(directory: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """What a run has recorded, without the seconds that it took; a line cut short by a kill is left out."""
+def checkpointed(directory: Path) -> int | None:
+    """Epochs that a run's checkpoint has seen."""
+    path = directory / "last.safetensors"
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as handle:
+        epochs: int = json.loads(handle.metadata()["sslrec"])["progress"]["epoch"]
+    return epochs
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
+    """What a run has recorded; a line cut short by a kill is left out."""
     path = directory / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    rows = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows if kind in (None, row["event"])]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def events(directory: Path) -> list[dict[str, Any]]:
+    """What a run has recorded, without the seconds that it took."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(directory)]
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -100,15 +111,13 @@ def differences(one: Path, other: Path) -> list[str]:
     return found
 
 
-def trial(options: Sequence[str], directory: Path, kills: int, seconds: float) -> list[Kill]:
-    """One training, killed ``kills`` times at moments drawn from the ``seconds`` that it takes, and then finished."""
+def trial(options: Sequence[str], directory: Path, kills: int, epochs: int) -> list[Kill]:
+    """One training, killed ``kills`` times at moments drawn over what is left of its epochs, and then finished."""
     done: list[Kill] = []
-    while len(done) < kills:
-        if (directory / "result.json").exists():
-            if done:
-                return done
-            shutil.rmtree(directory)  # it was faster than the moment that was drawn for it
-        kill = kill_at(next_command(options, directory), directory, 0.9 * seconds * float(torch.rand(())))
+    while len(done) < kills and not (directory / "result.json").exists():
+        begun = done[-1].epochs + 1 if done else 0
+        epoch = begun + int(torch.rand(()) * max(1, (epochs - 1 - begun) / (kills - len(done))))
+        kill = kill_in(next_command(options, directory), directory, epoch, float(torch.rand(())))
         done += [kill] if kill is not None else []
     if not (directory / "result.json").exists():
         run(next_command(options, directory))
@@ -134,22 +143,22 @@ def main() -> None:
         whole = Path(folder) / "whole"
         run(first(options, whole))
         result = json.loads((whole / "result.json").read_text())
-        seconds = result["seconds"]
         judged = {name: value for name, value in result["metrics"].items() if name.startswith(("recall", "ndcg"))}
-        print(f"{given.model} on {given.dataset}, {given.epochs} epochs in {seconds:.1f} s; left alone: {judged}\n")
-        print("| run | kill | after s | epochs recorded | checkpoint | differs from the one left alone |")
-        print("|---|---|---|---|---|---|", flush=True)
+        print(f"{given.model} on {given.dataset}, {given.epochs} epochs, {result['seconds']:.1f} s")
+        print(f"left alone: {judged}\n")
+        print("| run | kill | epochs recorded | epochs in the checkpoint | differs from the one left alone |")
+        print("|---|---|---|---|---|", flush=True)
         wrong = landed = 0
         for number in range(1, given.runs + 1):
             directory = Path(folder) / str(number)
-            kills = trial(options, directory, given.kills, seconds)
+            kills = trial(options, directory, given.kills, given.epochs)
             found = differences(whole, directory)
             wrong += bool(found)
             landed += len(kills)
             for place, kill in enumerate(kills, 1):
                 verdict = (", ".join(found) or "nothing") if place == len(kills) else ""
-                there = "yes" if kill.checkpoint else "no"
-                print(f"| {number} | {place} | {kill.after:.2f} | {kill.epochs} | {there} | {verdict} |", flush=True)
+                saved = "none" if kill.checkpoint is None else kill.checkpoint
+                print(f"| {number} | {place} | {kill.epochs} | {saved} | {verdict} |", flush=True)
     print(f"\n{landed} kills, {given.runs} runs, {wrong} that differ in any bit")
     sys.exit(1 if wrong or not landed else 0)
 
