@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sslrec_core.data import Raw
 from sslrec_core.errors import DataError
+from sslrec_core.testing import ScenarioContract
 from sslrec_kg.data import KG, KGData
 from sslrec_kg.numbering import distinct
 from sslrec_kg.triples import TripleBatches, Triples, at_most
@@ -38,6 +39,11 @@ def edges(data: KGData) -> set[tuple[int, int, int]]:
 
 
 # ---- the scenario
+
+
+class TestKG(ScenarioContract):
+    scenario = "kg"
+    variants = (*ScenarioContract.variants, {"triples_per_head": 1})
 
 
 def test_edges_go_from_tails_into_heads_and_know_their_relation() -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sslrec_core.data import Interactions, PairBatch, Rows, Vocabulary
-from sslrec_core.testing import ModelContract
+from sslrec_core.graph import SparseGraph
+from sslrec_core.testing import ComponentContract, ModelContract
 from sslrec_kg.data import KGData
 from sslrec_kg.dropout import dropout
 from sslrec_kg.encoders import RGAT
@@ -36,6 +37,29 @@ class TestKGCLOnWholeGraphs(ModelContract):
         "model.kg_phase=transr", "model.knowledge.layers=2", "model.knowledge.normalise=true", "model.kg_draw=triples",
         "model.keep_by=interaction", "model.kg_dropout=0.3", "model.triples_per_head=none",
     )  # fmt: skip
+
+
+class TestRGAT(ComponentContract):
+    kind = "encoder"
+    component = "rgat"
+
+    def build(self, config: Any) -> RGAT:
+        return RGAT(config, 8)
+
+    def inputs(self) -> tuple[Any, ...]:
+        kg = SparseGraph.of(torch.randint(6, (40,)), torch.randint(6, (40,)), shape=(6, 6))
+        return kg, torch.randint(3, (40,)), torch.randn(6, 8), torch.randn(3, 8)
+
+
+class TestTranslation(ComponentContract):
+    kind = "objective"
+    component = "translation"
+
+    def build(self, config: Any) -> Translation:
+        return Translation(config, 8, 3)
+
+    def inputs(self) -> tuple[Any, ...]:
+        return *torch.randn(4, 7, 8).unbind(), torch.arange(7) % 3
 
 
 # ---- a small world
