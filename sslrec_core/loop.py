@@ -201,7 +201,8 @@ class Defaults:
     def sslrec_evaluate(self, run: Run, split: str) -> Mapping[str, float]:
         """The configured evaluator, without gradients."""
         run.model.eval()
-        with torch.no_grad(), precision(run.config.train.precision, run.device):
+        # In float32 whatever the training's precision: rounded scores would be ties, and ties are no ranking.
+        with torch.no_grad():
             metrics: Mapping[str, float] = run.evaluator.evaluate(run.model, run.data, split)
         return metrics
 
