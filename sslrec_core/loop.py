@@ -60,6 +60,25 @@ def make_optimizer(config: OptimConfig, device: torch.device) -> Callable[[Itera
     return make
 
 
+class _Curve:
+    """The losses of the steps so far, in one tensor on the device.
+
+    A small tensor kept from each step would sit between the large ones that come and go, and the memory of a process
+    would grow with every step.
+    """
+
+    def __init__(self, terms: int, device: torch.device) -> None:
+        self.values = torch.empty(256, terms, device=device)
+        self.steps: list[int] = []
+
+    def add(self, step: int, losses: Tensor) -> None:
+        """Append one row ``[terms]``."""
+        if len(self.steps) == len(self.values):
+            self.values = torch.cat([self.values, torch.empty_like(self.values)])
+        self.values[len(self.steps)] = losses
+        self.steps.append(step)
+
+
 class Loop:
     """What a model may ask for while it trains.
 
@@ -80,8 +99,7 @@ class Loop:
         self.on_step: list[StepListener] = []
         self._make = make_optimizer(optim, device)
         self.optimizers: dict[str, Optimizer] = model.optimizers(self._make)
-        self._losses: dict[tuple[str, ...], list[Tensor]] = {}
-        self._steps: dict[tuple[str, ...], list[int]] = {}
+        self._curves: dict[tuple[str, ...], _Curve] = {}
         self._logged: dict[str, float | Tensor] = {}
 
     def batches(self, source: Iterable[Any] | None = None) -> Iterator[Any]:
@@ -142,18 +160,19 @@ class Loop:
             TrainingError: a term was not finite; the first such step and term are named.
         """
         means: dict[str, float] = {}
-        for terms, rows in self._losses.items():
-            values = torch.stack(rows).double().cpu()
-            self._check_finite(terms, values, self._steps[terms])
+        for terms, curve in self._curves.items():
+            values = curve.values[: len(curve.steps)].double().cpu()
+            self._check_finite(terms, values, curve.steps)
             means.update(zip(terms, values.mean(0).tolist(), strict=True))
         means.update({name: float(value) for name, value in self._logged.items()})
-        self._losses, self._steps, self._logged = {}, {}, {}
+        self._curves, self._logged = {}, {}
         return means
 
     def _record(self, losses: Losses) -> None:
         terms = tuple(losses)
-        self._losses.setdefault(terms, []).append(torch.stack([value.detach().float() for value in losses.values()]))
-        self._steps.setdefault(terms, []).append(self.step)
+        if terms not in self._curves:
+            self._curves[terms] = _Curve(len(terms), self.device)
+        self._curves[terms].add(self.step, torch.stack([value.detach().float() for value in losses.values()]))
 
     def _check_finite(self, terms: tuple[str, ...], values: Tensor, steps: list[int]) -> None:
         finite = values.isfinite()
