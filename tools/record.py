@@ -143,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specification", type=Path)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; each gets its share of the cores")
+    parser.add_argument("--threads", type=int, default=0, help="threads of each run; default: its share of the cores")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
     parser.add_argument("--page-only", action="store_true", help="write the page from the records that are there")
     given = parser.parse_args()
@@ -151,7 +152,7 @@ def main() -> None:
     keep = given.specification.with_suffix("")
     wanted = jobs(name, spec)
     if not given.page_only:
-        threads = max(1, (os.cpu_count() or 1) // given.jobs)
+        threads = given.threads or max(1, (os.cpu_count() or 1) // given.jobs)
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(lambda job: carry_out(job, threads, keep), [job for job in wanted if given.only in job.name]))
     given.specification.with_suffix(".md").write_text(page(spec, wanted, keep))
