@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from sslrec_core.choice import Choice
 from sslrec_core.errors import CheckpointError
 from sslrec_core.files import write_atomically
 
@@ -126,3 +127,23 @@ def load_generator_state(device: torch.device, state: Mapping[str, Tensor]) -> N
         torch.cuda.set_rng_state(state["cuda"], device)
     elif device.type == "mps":
         torch.mps.set_rng_state(state["mps"])
+
+
+def check_made_by(about: Mapping[str, Any], model: Choice, directory: Path) -> None:
+    """Refuse the checkpoint in ``directory`` unless ``model``, as it is installed, made it.
+
+    Raises:
+        CheckpointError: another model or another revision of it did.
+    """
+    if about["model"] != model.name:
+        raise CheckpointError(
+            f"the checkpoint in {directory} is of {about['model']}, the configuration names {model.name}",
+            fix="restore config.toml, or train again",
+        )
+    revision = model.entry.load().revision
+    if about["revision"] != revision:
+        raise CheckpointError(
+            f"the checkpoint in {directory} was made by another revision of {model.name}",
+            f"checkpoint: revision {about['revision']}    installed: revision {revision} ({about['plugin']})",
+            fix=f"install the version of {about['plugin']} that environment.json names, or train again",
+        )

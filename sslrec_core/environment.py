@@ -16,7 +16,6 @@ from sslrec_core.errors import DeviceError
 from sslrec_core.registry import registry
 from sslrec_core.settings import RunConfig
 
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Names of two switches in glibc's malloc.h."""
 

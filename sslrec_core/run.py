@@ -373,7 +373,7 @@ class Run:
 
     def _load_last(self) -> None:
         tensors, about = checkpoint.load(self.directory / LAST)
-        self._check_made_by(about)
+        checkpoint.check_made_by(about, self.config.model, self.directory)
         self._load_weights(tensors)
         for name, optimizer in self.loop.optimizers.items():
             checkpoint.load_optimizer_state(optimizer, checkpoint.under(tensors, f"optim/{name}"))
@@ -385,7 +385,7 @@ class Run:
 
     def _load_best(self) -> None:
         tensors, about = checkpoint.load(self.directory / BEST)
-        self._check_made_by(about)
+        checkpoint.check_made_by(about, self.config.model, self.directory)
         self._load_weights(tensors)
 
     def _load_weights(self, tensors: Mapping[str, Tensor]) -> None:
@@ -398,18 +398,3 @@ class Run:
                 *str(error).splitlines()[1:],
                 fix="use the data and configuration that it was trained with",
             ) from error
-
-    def _check_made_by(self, about: Mapping[str, Any]) -> None:
-        choice = self.config.model
-        if about["model"] != choice.name:
-            raise CheckpointError(
-                f"the checkpoint in {self.directory} is of {about['model']}, the configuration names {choice.name}",
-                fix="restore config.toml, or train again",
-            )
-        revision = choice.entry.load().revision
-        if about["revision"] != revision:
-            raise CheckpointError(
-                f"the checkpoint in {self.directory} was made by another revision of {choice.name}",
-                f"checkpoint: revision {about['revision']}    installed: revision {revision} ({about['plugin']})",
-                fix=f"install the version of {about['plugin']} that environment.json names, or train again",
-            )
