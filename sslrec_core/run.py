@@ -304,25 +304,21 @@ class Run:
 
     def finish(self, metrics: Mapping[str, float]) -> Result:
         """Record the test metrics and write ``result.json``: its presence means that the run is complete."""
-        self.record("test", metrics=dict(metrics))
-        result = Result(
-            path=self.directory,
-            metrics=dict(metrics),
-            selection=self.progress.best_metrics or {},
-            best_epoch=self.progress.best_epoch,
-            label=self.config.label,
-            seconds=round(self.progress.seconds, 3),
-        )
+        self._append({"event": "test", "metrics": dict(metrics)})
+        progress, seconds = self.progress, round(self.progress.seconds, 3)
+        chosen = progress.best_metrics or {}
+        result = Result(self.directory, dict(metrics), chosen, progress.best_epoch, self.config.label, seconds)
         write_result(result, self.config)
         return result
 
     def record(self, event: str, **values: Any) -> None:
-        """Append one line to ``metrics.jsonl``."""
-        place = {} if event == "test" else {"stage": self.stage.name, "epoch": self.epoch}
-        line = json.dumps({"event": event, **place, **values}) + "\n"
+        """Append one line to ``metrics.jsonl``, with the stage and the epoch."""
+        self._append({"event": event, "stage": self.stage.name, "epoch": self.epoch, **values})
+
+    def _append(self, event: Mapping[str, Any]) -> None:
         path = self.directory / METRICS
         with storage(path, "recording"), path.open("a", encoding="utf-8") as handle:
-            handle.write(line)
+            handle.write(json.dumps(event) + "\n")
             self.progress.events = handle.tell()
 
     def recommend(self, users: Sequence[str], k: int) -> dict[str, list[tuple[Any, float]]]:
