@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sslrec_core.errors import StorageError
 
 
@@ -22,6 +24,28 @@ def storage(path: Path, doing: str) -> Iterator[None]:
         raise StorageError(
             f"cannot write {path} while {doing}", reason, fix="free some space or choose a folder that can be written"
         ) from error
+
+
+@contextmanager
+def only_process(directory: Path) -> Iterator[None]:
+    """Hold ``directory`` for this process; the system lets go of it however the process ends.
+
+    Raises:
+        StorageError: another process holds it.
+    """
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(
+            f"another process is at work in {directory}", fix="wait for it, or choose another folder with -o"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"cannot write in {directory}", str(error), fix="check its permissions") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], doing: str = "saving") -> None:

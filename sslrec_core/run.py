@@ -25,7 +25,7 @@ from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, keep_freed_memory, pick_device
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from sslrec_core.evaluate import rank
-from sslrec_core.files import storage, write_text
+from sslrec_core.files import only_process, storage, write_text
 from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
 from sslrec_core.interrupt import StopRequest
@@ -142,10 +142,6 @@ class Run:
         last = directory / LAST
         if last.exists():
             run._load_last()
-        events = directory / METRICS
-        if events.exists():
-            with storage(events, "resuming"), events.open("rb+") as handle:
-                handle.truncate(run.progress.events)
         return run
 
     @classmethod
@@ -219,19 +215,28 @@ class Run:
 
         Raises:
             Interrupted: asked to stop by Ctrl-C or SIGTERM; :meth:`resume` goes on.
+            StorageError: another process is at work in the directory.
             TrainingError: the loss is not finite any more.
         """
         finished = self.directory / RESULT
         if finished.exists():
             return read_result(self.directory)
         self._began_at = time.monotonic()
-        with self._stop.listening():
+        with only_process(self.directory), self._stop.listening():
+            self._drop_later_events()
             self.in_training = True
             try:
                 result: Result = self.hook.sslrec_run(run=self)
             except TrainingError as error:
                 raise TrainingError(error.problem, *error.facts, self._last_good(), fix=error.fix) from error
         return result
+
+    def _drop_later_events(self) -> None:
+        """Cut what was recorded after the checkpoint that the training goes on from; it will be recorded again."""
+        events = self.directory / METRICS
+        if events.exists():
+            with storage(events, "resuming"), events.open("rb+") as handle:
+                handle.truncate(self.progress.events)
 
     def _last_good(self) -> str:
         path = self.directory / LAST

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from sslrec_core import checkpoint
 from sslrec_core.errors import CheckpointError, ConfigError, DataError, PluginError, StorageError, TrainingError
@@ -104,6 +105,13 @@ def test_a_second_signal_stops_at_once(factors: Configure, tmp_path: Path) -> No
         run.execute()
     assert run.loop.step < 4
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_two_processes_cannot_train_in_one_directory(factors: Configure, tmp_path: Path) -> None:
+    run = Run.create(factors(), tmp_path / "run")
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(StorageError, match="another process is at work"):
+        run.execute()
+    assert run.execute().metrics
 
 
 def test_resuming_a_complete_run_changes_nothing(factors: Configure, tmp_path: Path) -> None:
