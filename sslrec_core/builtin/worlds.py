@@ -1,7 +1,7 @@
 """Generated worlds for demonstrations: raw tables with a known structure, made in a moment, equal for equal seeds.
 
-The constants were chosen so that the graph pays, by looking at the test part of seed 0: what models reach here shows that
-they work, and is no benchmark of one against another.
+The constants were chosen so that the graph pays, by looking at the test part of seed 0: what models reach here shows
+that they work, and is no benchmark of one against another.
 """
 
 from __future__ import annotations
