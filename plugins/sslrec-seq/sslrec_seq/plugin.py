@@ -1,0 +1,60 @@
+"""What sslrec-seq offers.  Import strings only: this module is read when names are listed."""
+
+from __future__ import annotations
+
+from sslrec_core import hookimpl
+from sslrec_core.hooks import Offer
+
+
+@hookimpl
+def sslrec_scenarios() -> Offer:
+    """The scenario that this package owns."""
+    return {"seq": "sslrec_seq.data:Seq"}
+
+
+@hookimpl
+def sslrec_models() -> Offer:
+    """Models of sequences."""
+    return {
+        "seq/sasrec": "sslrec_seq.models.sasrec:SASRec",
+    }
+
+
+@hookimpl
+def sslrec_encoders() -> Offer:
+    """Encoders of histories."""
+    return {
+        "caser": "sslrec_seq.encoders:ConvolutionalWindow",
+        "gru": "sslrec_seq.encoders:GRU",
+        "mean-pooling": "sslrec_seq.encoders:MeanPooling",
+        "transformer": "sslrec_seq.encoders:Transformer",
+    }
+
+
+@hookimpl
+def sslrec_objectives() -> Offer:
+    """Losses of the next item."""
+    return {
+        "bce": "sslrec_seq.objectives:BinaryCrossEntropy",
+        "gbce": "sslrec_seq.objectives:GeneralisedBinaryCrossEntropy",
+        "pairwise": "sslrec_seq.objectives:PairwiseRanking",
+        "sampled-softmax": "sslrec_seq.objectives:SampledSoftmax",
+        "softmax": "sslrec_seq.objectives:FullSoftmax",
+    }
+
+
+@hookimpl
+def sslrec_presets() -> str:
+    """The package that holds the presets."""
+    return "sslrec_seq.presets"
+
+
+@hookimpl
+def sslrec_datasets() -> Offer:
+    """Named datasets of sequences."""
+    return {
+        "seq/beauty": "sslrec_seq.datasets:Beauty",
+        "seq/sports": "sslrec_seq.datasets:Sports",
+        "seq/toys": "sslrec_seq.datasets:Toys",
+        "seq/yelp": "sslrec_seq.datasets:Yelp",
+    }
