@@ -33,10 +33,11 @@ def sslrec_encoders() -> Offer:
 
 @hookimpl
 def sslrec_objectives() -> Offer:
-    """Losses of the next item."""
+    """Losses of the next item, and contrasts of views."""
     return {
         "bce": "sslrec_seq.objectives:BinaryCrossEntropy",
         "gbce": "sslrec_seq.objectives:GeneralisedBinaryCrossEntropy",
+        "nt-xent": "sslrec_seq.contrast:NTXent",
         "pairwise": "sslrec_seq.objectives:PairwiseRanking",
         "sampled-softmax": "sslrec_seq.objectives:SampledSoftmax",
         "softmax": "sslrec_seq.objectives:FullSoftmax",
