@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslrec_core.config import Rate
+from sslrec_core.config import Rate, Share
+from sslrec_core.errors import ConfigError
 from sslrec_core.model import Encoder
 from sslrec_seq.histories import Histories, inside, outside
 
@@ -35,12 +36,19 @@ class Transformer(Encoder):
         """Width of the feed-forward network, as a multiple of the size of the vectors."""
         activation: Literal["gelu", "relu"] = "gelu"
         """Of the feed-forward network."""
-        norm: Literal["post", "pre"] = "post"
-        """Normalise after each residual sum, or what goes into each part (and once more at the end)."""
+        inner_dropout: Rate = 0.0
+        """After that activation."""
+        norm: Literal["post", "pre", "query"] = "post"
+        """``post``: each residual sum is normalised.  ``pre``: what goes into each part is (SASRec, section III.C).
+        ``query``: so, but keys and values are not, and residual sums start from the normalised, as in SASRec's code."""
+        output_norm: bool | None = None
+        """Whether the final vectors are normalised; none for where no block has done so: ``pre`` and ``query``."""
         causal: bool = True
         """Whether a place sees itself and earlier ones alone."""
         positions: Literal["end", "start", "none"] = "end"
         """Learned vectors of positions counted from the end of the history or from its start; or none."""
+        scale: bool = False
+        """Multiply item vectors by the root of their size before positions are added, as in the code of SASRec."""
         input_norm: bool = True
         """Whether the sum of item and position vectors is normalised."""
 
@@ -49,33 +57,41 @@ class Transformer(Encoder):
     def __init__(self, config: Config, dim: int, length: int) -> None:
         super().__init__(config)
         if dim % config.heads:
-            raise ValueError(f"embedding_dim={dim} cannot be divided among heads={config.heads}")
+            raise ConfigError(
+                f"embedding_dim={dim} cannot be divided among heads={config.heads}",
+                fix="--set model.encoder.heads=1, or another divisor",
+            )
         self.positions = nn.Embedding(length, dim) if config.positions != "none" else None
         self.input_norm = nn.LayerNorm(dim, eps=1e-12) if config.input_norm else None
         self.blocks = nn.ModuleList(Block(config, dim) for _ in range(config.layers))
-        self.output_norm = nn.LayerNorm(dim, eps=1e-12) if config.norm == "pre" else None
+        normalised = config.norm != "post" if config.output_norm is None else config.output_norm
+        self.output_norm = nn.LayerNorm(dim, eps=1e-12) if normalised else None
         self.apply(start_normal)
 
-    def forward(self, histories: Histories, x: Tensor) -> Tensor:
+    def forward(self, histories: Histories, x: Tensor, causal: bool | None = None) -> Tensor:
+        """``[slots, dim] -> [slots, dim]``; ``causal`` overrules the config, as where pretraining looks both ways."""
+        causal = self.config.causal if causal is None else causal
+        if self.config.scale:
+            x = x * x.shape[1] ** 0.5
         if self.positions is not None:
             x = x + self.positions(self.position_of(histories))
         if self.input_norm is not None:
             x = self.input_norm(x)
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
-            x = block(histories, x)
+            x = block(histories, x, causal)
         if self.output_norm is not None:
             x = self.output_norm(x)
         return outside(histories, x)
 
     def position_of(self, histories: Histories) -> Tensor:
         """The position of each slot.  ``Long[slots]``"""
-        if self.config.positions == "start":
-            return histories.places
         assert self.positions is not None
-        # Unused slots count as the end of an empty row.
-        lengths = F.pad(histories.lengths, (0, 1), value=1)[histories.rows]
         last = self.positions.num_embeddings - 1
+        # Unused slots count as those of one more row, which may be longer than any.
+        if self.config.positions == "start":
+            return histories.places.clamp(max=last)
+        lengths = F.pad(histories.lengths, (0, 1), value=1)[histories.rows]
         return (last - lengths + 1 + histories.places).clamp(0, last)
 
 
@@ -90,24 +106,34 @@ class Block(nn.Module):
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(dim, eps=1e-12), nn.LayerNorm(dim, eps=1e-12)
         self.activation = F.gelu if config.activation == "gelu" else F.relu
 
-    def forward(self, histories: Histories, x: Tensor) -> Tensor:
+    def forward(self, histories: Histories, x: Tensor, causal: bool) -> Tensor:
         """``[slots, dim] -> [slots, dim]``"""
+        if self.config.norm == "post":
+            x = self.attention_norm(x + self._drop(self.attend(histories, x, x, causal)))
+            normed: Tensor = self.feed_forward_norm(x + self._drop(self.feed(histories, x)))
+            return normed
+        normed = self.attention_norm(x)
         if self.config.norm == "pre":
-            x = x + self._drop(self.attend(histories, self.attention_norm(x)))
+            x = x + self._drop(self.attend(histories, normed, normed, causal))
             return x + self._drop(self.feed(histories, self.feed_forward_norm(x)))
-        x = self.attention_norm(x + self._drop(self.attend(histories, x)))
-        normed: Tensor = self.feed_forward_norm(x + self._drop(self.feed(histories, x)))
-        return normed
+        x = self.feed_forward_norm(normed + self.attend(histories, normed, x, causal))
+        return x + self._drop(self.feed(histories, x))
 
     def feed(self, histories: Histories, x: Tensor) -> Tensor:
         """The feed-forward network, changed as the histories ask."""
-        return inside(histories, self.narrow(self.activation(self.wide(x))))
+        wide = F.dropout(self.activation(self.wide(x)), self.config.inner_dropout, self.training)
+        return inside(histories, self.narrow(wide))
 
-    def attend(self, histories: Histories, x: Tensor) -> Tensor:
-        """Attention among the places of each row."""
-        grid = histories.grid(self.projections(x))
+    def attend(self, histories: Histories, queries: Tensor, x: Tensor, causal: bool) -> Tensor:
+        """Attention of ``queries`` to ``x`` among the places of each row."""
+        weight, bias = self.projections.weight, self.projections.bias
+        if queries is x:
+            grid = histories.grid(self.projections(x))
+        else:
+            dim = x.shape[1]
+            asked, held = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
+            grid = histories.grid(torch.cat([asked, held], dim=1))
         query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
-        causal = self.config.causal
         found = F.scaled_dot_product_attention(
             query, key, value,
             attn_mask=None if causal else histories.filled[:, None, None],
@@ -194,16 +220,10 @@ class MeanPooling(Encoder):
     """The mean of all items up to a place, the later ones weighted more where ``decay`` is below 1."""
 
     class Config(Encoder.Config):
-        decay: float = 1.0
-        """Weight of an item relative to the one after it, above 0 and up to 1."""
+        decay: Share = 1.0
+        """Weight of an item relative to the one after it."""
         dropout: Rate = 0.0
         """On item vectors."""
-
-        @model_validator(mode="after")
-        def _a_share(self) -> MeanPooling.Config:
-            if not 0 < self.decay <= 1:
-                raise ValueError(f"decay must be above 0 and up to 1, not {self.decay:g}")
-            return self
 
     config: Config
 

@@ -11,7 +11,7 @@ from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses, Model, Scorer
 from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
 from sslrec_seq.histories import Histories
-from sslrec_seq.objectives import Predictions
+from sslrec_seq.objectives import Predictions, next_item_loss
 
 if TYPE_CHECKING:
     from sslrec_core.loop import Loop
@@ -24,7 +24,7 @@ class NextItem(Model):
         encoder: Annotated[Choice, Of("encoder")] = Choice.of("transformer")
         """What turns a history into vectors: transformer, gru, caser, mean-pooling."""
         loss: Annotated[Choice, Of("objective")] = Choice.of("softmax")
-        """Loss of the next item: softmax, sampled-softmax, bce, gbce, pairwise."""
+        """Loss of the next item: softmax, sampled-softmax, bce, gbce, pairwise; also bpr and infonce."""
         targets: Targets = "prefix"
         """``all``: each user's sequence is one row, and every place predicts the item after it.  ``prefix``: each
         beginning of a sequence is a row, and predicts one item.  ``last``: only the last training item is predicted."""
@@ -38,7 +38,7 @@ class NextItem(Model):
         self.items = nn.Embedding(data.n_items + 1, config.embedding_dim)
         nn.init.normal_(self.items.weight, std=0.02)
         self.encoder = config.encoder.build(config.embedding_dim, data.length)
-        self.loss = config.loss.build()
+        self.loss = next_item_loss(config.loss.build(), config.loss.name)
 
     @property
     def catalogue(self) -> Tensor:
