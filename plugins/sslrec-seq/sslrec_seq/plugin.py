@@ -16,7 +16,23 @@ def sslrec_scenarios() -> Offer:
 def sslrec_models() -> Offer:
     """Models of sequences."""
     return {
+        "seq/cl4srec": "sslrec_seq.models.cl4srec:CL4SRec",
+        "seq/coserec": "sslrec_seq.models.coserec:CoSeRec",
         "seq/sasrec": "sslrec_seq.models.sasrec:SASRec",
+    }
+
+
+@hookimpl
+def sslrec_augmenters() -> Offer:
+    """Augmenters of histories."""
+    return {
+        "crop": "sslrec_seq.augmenters:Crop",
+        "dropout": "sslrec_seq.augmenters:Unchanged",
+        "insert": "sslrec_seq.augmenters:Insert",
+        "mask": "sslrec_seq.augmenters:Mask",
+        "one-of": "sslrec_seq.augmenters:OneOf",
+        "reorder": "sslrec_seq.augmenters:Reorder",
+        "substitute": "sslrec_seq.augmenters:Substitute",
     }
 
 
