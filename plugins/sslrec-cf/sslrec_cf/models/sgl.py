@@ -42,9 +42,6 @@ class SGL(Model):
         """Draw two views for each epoch, as the paper does, or for each step."""
         negatives: Literal["all", "batch"] = "all"
         """Contrast with all users and all items, as the paper does, or with those of the batch alone."""
-        anchors: Literal["pairs", "triples"] = "pairs"
-        """What is contrasted: users and positive items of the batch, as the authors do, or its negative items too, as
-        SSLRec does, where items that few users have get their share."""
         ranking: BPR.Config = BPR.Config()
         """Loss of the recommendation task."""
         l2: L2.Config = L2.Config()
@@ -98,8 +95,6 @@ class SGL(Model):
         one, other = (self.encode(view) for view in self._views)
         of_users = self.agreement(one.users, other.users, batch.users)
         of_items = self.agreement(one.items, other.items, batch.positives)
-        if self.config.anchors == "triples":
-            of_items = of_items + self.agreement(one.items, other.items, batch.negatives.flatten())
         losses = {"ranking": self.ranking(*gather(final, nodes)), "contrast": of_users + of_items}
         if self.config.l2.weight:
             losses["l2"] = self.l2(*gather(self.nodes.weight, nodes))
