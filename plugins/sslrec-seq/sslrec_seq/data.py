@@ -40,6 +40,8 @@ class SeqBatch:
     """The items to predict.  ``Long[predictions]``"""
     at: Tensor
     """The slot of ``histories`` whose vector predicts each target.  ``Long[predictions]``"""
+    stops: Tensor
+    """Where each row's last target is, as a place in :attr:`Sequences.items`.  ``Long[rows]``"""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -101,6 +103,12 @@ class Sequences:
         offsets = (starts - (lengths.cumsum(0) - lengths)).repeat_interleave(lengths, output_size=total)
         places = torch.arange(total, device=self.items.device) + offsets
         return Histories(self.items[places], lengths, most)
+
+    def before_unread(self, users: Tensor, stops: Tensor, longest: int) -> Histories:
+        """The same as :meth:`before`, for stops that were drawn in a step: nobody waits to learn the sizes."""
+        starts = torch.maximum(self.pointers[users], stops - longest)
+        places = starts[:, None] + torch.arange(longest, device=starts.device)
+        return Histories.of_grid(self.items[places.clamp(max=len(self.items) - 1)], stops - starts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,10 +223,10 @@ class SeqData:
         """Rows that end before the places ``stops``, where their last targets are."""
         histories = self.sequences.before(users, stops, self.length, sizes)
         if targets != "all":
-            return SeqBatch(users, histories, self.sequences.items[stops], histories.last)
+            return SeqBatch(users, histories, self.sequences.items[stops], histories.last, stops)
         slots = torch.arange(len(histories.items), device=users.device)
         follows = stops[histories.rows] - histories.lengths[histories.rows] + histories.places + 1
-        return SeqBatch(users, histories, self.sequences.items[follows], slots)
+        return SeqBatch(users, histories, self.sequences.items[follows], slots, stops)
 
     def queries(
         self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None

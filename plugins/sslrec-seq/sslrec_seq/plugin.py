@@ -18,6 +18,7 @@ def sslrec_models() -> Offer:
     return {
         "seq/cl4srec": "sslrec_seq.models.cl4srec:CL4SRec",
         "seq/coserec": "sslrec_seq.models.coserec:CoSeRec",
+        "seq/duorec": "sslrec_seq.models.duorec:DuoRec",
         "seq/sasrec": "sslrec_seq.models.sasrec:SASRec",
     }
 
