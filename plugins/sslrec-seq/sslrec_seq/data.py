@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -122,6 +122,8 @@ class SeqData:
     """A model sees at most so many items of a history."""
     attributes: Rows | None = None
     """Attributes of each item, where the dataset has some."""
+    hide_met: bool = True
+    """Whether what a user has met is hidden when items are ranked."""
 
     @property
     def n_users(self) -> int:
@@ -180,7 +182,9 @@ class SeqData:
 
     def to(self, device: torch.device | str) -> SeqData:
         attributes = None if self.attributes is None else self.attributes.to(device)
-        return SeqData(self.interactions.to(device), self.sequences.to(device), self.length, attributes)
+        return replace(
+            self, interactions=self.interactions.to(device), sequences=self.sequences.to(device), attributes=attributes
+        )
 
     def batches(
         self,
@@ -195,8 +199,16 @@ class SeqData:
 
         Prefixes are never written out: a row is a user and a place.  The host waits once for an epoch, to learn how
         many items each batch holds.
+
+        Raises:
+            DataError: there is nothing to learn from.
         """
         users, stops = self.asked_in_training(targets)
+        if not len(users):
+            raise DataError(
+                "no user has two training items: nothing follows anything, so there is nothing to learn",
+                fix="check the user column and the split; baselines such as popularity need no order",
+            )
         order = torch.randperm(len(users), generator=generator, device=users.device)
         order = wrapped(order, -(-len(order) // world) * world)[rank::world]
         size = train.batch_size
@@ -204,10 +216,12 @@ class SeqData:
             order = wrapped(order, -(-len(order) // size) * size)
         elif train.last_batch == "drop":
             order = order[: len(order) // size * size]
+            if not len(order):
+                return
         users, stops = users[order], stops[order]
         lengths = torch.minimum(stops - self.sequences.pointers[users], torch.full_like(stops, self.length))
         chunks = torch.split(lengths, size)
-        sizes = torch.stack([torch.stack([chunk.sum(), chunk.max()]) for chunk in chunks]).tolist() if chunks else []
+        sizes = torch.stack([torch.stack([chunk.sum(), chunk.max()]) for chunk in chunks]).tolist()
         for chunk, (total, most) in enumerate(sizes):
             mine = slice(chunk * size, (chunk + 1) * size)
             yield self.batch(users[mine], stops[mine], targets, (total, most))
@@ -233,8 +247,9 @@ class SeqData:
     ) -> Iterator[SeqQueries]:
         """Users with an item to find in ``split`` and a history before it, or the given ``users``.
 
-        The history is all that was met before the item, hidden or not; an item to find is never hidden.  A user with
-        nothing to find is asked about with the whole sequence as history.
+        The history is all that was met before the item, hidden or not.  A user with nothing to find is asked about with
+        the whole sequence as history.  With ``hide_met`` the items of the parts that ``hide`` names are hidden, and an
+        item to find that is among them cannot be found: were it shown alone, having been met would give it away.
 
         Raises:
             DataError: a user that was asked for has no history.
@@ -248,16 +263,15 @@ class SeqData:
         elif not bool(known[users].all()):
             first = int(users[~known[users]][0])
             raise DataError(f"user '{self.users.raw(torch.tensor([first]).numpy())[0]}' has no history to go by")
-        seen = self.interactions.together(*(name for name in hide.split("+") if name != split))
+        hidden = [name for name in hide.split("+") if name != split] if self.hide_met else []
+        seen = self.interactions.together(*hidden) if hidden else Rows.empty(self.n_users, n, users.device)
         for start in range(0, len(users), size):
             some = users[start : start + size]
             histories = sequences.before(some, stops[some], self.length)
             asks = place[some] >= 0
             rows = torch.arange(len(some), device=some.device)
             truth = Rows.of(rows[asks], sequences.items[place[some][asks]], len(some), n)
-            hidden = seen.select(some)
-            shown = ~torch.isin(hidden.keys, truth.keys)
-            yield SeqQueries(some, Rows.of_keys(hidden.keys[shown], len(some), n), truth, histories)
+            yield SeqQueries(some, seen.select(some), truth, histories)
 
 
 class Seq(Scenario):
@@ -282,4 +296,5 @@ class Seq(Scenario):
         if "attributes" in prepared.meta:
             owned, columns = (tensor(arrays[f"attributes.{name}"]) for name in ("pointers", "columns"))
             attributes = Rows(owned, columns, prepared.meta["attributes"])
-        return SeqData(interactions, Sequences.of(pointers, items, parts), self.config.max_length, attributes)
+        sequences = Sequences.of(pointers, items, parts)
+        return SeqData(interactions, sequences, self.config.max_length, attributes, self.config.hide_met)

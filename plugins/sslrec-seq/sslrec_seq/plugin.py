@@ -19,6 +19,9 @@ def sslrec_models() -> Offer:
         "seq/cl4srec": "sslrec_seq.models.cl4srec:CL4SRec",
         "seq/coserec": "sslrec_seq.models.coserec:CoSeRec",
         "seq/duorec": "sslrec_seq.models.duorec:DuoRec",
+        "seq/markov": "sslrec_seq.baselines:Markov",
+        "seq/neighbours": "sslrec_seq.baselines:SequenceNeighbours",
+        "seq/recent-itemknn": "sslrec_seq.baselines:RecentItemKNN",
         "seq/sasrec": "sslrec_seq.models.sasrec:SASRec",
     }
 
@@ -72,7 +75,11 @@ def sslrec_datasets() -> Offer:
     """Named datasets of sequences."""
     return {
         "seq/beauty": "sslrec_seq.datasets:Beauty",
+        "seq/beauty-bert4rec": "sslrec_seq.datasets:BeautyBERT4Rec",
+        "seq/demo": "sslrec_seq.datasets:Demo",
+        "seq/ml-1m-partial": "sslrec_seq.datasets:ML1MPartial",
         "seq/sports": "sslrec_seq.datasets:Sports",
+        "seq/sports_sslrec": "sslrec_seq.datasets:SportsSSLRec",
         "seq/toys": "sslrec_seq.datasets:Toys",
         "seq/yelp": "sslrec_seq.datasets:Yelp",
     }

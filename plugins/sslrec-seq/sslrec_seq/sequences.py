@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import PositiveInt, field_validator
 
 from sslrec_core.data import PARTS, Array, Prepared, Raw, Scenario
 from sslrec_core.errors import DataError
@@ -27,8 +27,12 @@ class SequenceConfig(Scenario.Config):
     """Items of a history that a model sees, the latest ones; also how many positions it can tell apart."""
     repeats: Literal["keep", "adjacent", "first"] = "keep"
     """Items that a user met more than once: keep all, drop those equal to the one before, or keep the first alone."""
-    min_length: PositiveInt = Field(default=1)
+    min_length: PositiveInt = 1
     """Leave out users with fewer interactions than this."""
+    hide_met: bool = True
+    """Whether items that a user has met are hidden when the others are ranked, also where the item to find is one of
+    them: it is then not found, as in the code of S3-Rec and what follows it.  Off, all items are ranked, as in
+    RecBole."""
 
     @field_validator("split")
     @classmethod
@@ -88,13 +92,18 @@ def prepare_sequences(raw: Raw, config: SequenceConfig) -> Prepared:
     item_ids, (items,) = factorise([table["item"]])
     steps = _in_order(users, items, plain(table.get("time")), plain(table.get("part")), notes)
     steps = _filtered(steps, config, len(user_ids), len(item_ids), notes)
-    steps, parts = _split(steps, config, notes)
+    steps, parts = _split(steps, user_ids, config, notes)
     if not (parts == splits.TRAIN).any():
-        raise DataError("no interaction is left to train on", *notes, fix="loosen scenario.k_core or min_length")
+        raise DataError(
+            "no interaction is left to train on", *notes, fix="loosen scenario.k_core or scenario.min_length"
+        )
     user_ids, users = surviving(user_ids, steps.users)
     item_ids, items = surviving(item_ids, steps.items)
     if len(item_ids) < 2:
-        raise DataError("the catalogue has one item: there is nothing to choose from")
+        raise DataError(
+            "the catalogue has one item: there is nothing to choose from", *notes,
+            fix="check the item column (--set data.item=COLUMN), or loosen scenario.k_core",
+        )  # fmt: skip
 
     arrays = {f"users.{key}": value for key, value in user_ids.arrays().items()}
     arrays |= {f"items.{key}": value for key, value in item_ids.arrays().items()}
@@ -110,7 +119,7 @@ def prepare_sequences(raw: Raw, config: SequenceConfig) -> Prepared:
         arrays[f"{name}.pointers"] = np.concatenate(([0], per_user[code].cumsum()))
         arrays[f"{name}.columns"] = keys % len(item_ids)
     meta: dict[str, Any] = {"counts": count(per_user, per_item, notes), "notes": notes}
-    meta["counts"] |= _lengths(counts, parts, users, config, notes)
+    meta["counts"] |= _lengths(users, items, parts, config, notes)
     if "attributes" in raw.tables:
         arrays |= _attributes(raw, item_ids, meta, notes)
     return Prepared(arrays, meta)
@@ -149,7 +158,7 @@ def _filtered(steps: Steps, config: SequenceConfig, n_users: int, n_items: int, 
     return steps
 
 
-def _split(steps: Steps, config: SequenceConfig, notes: list[str]) -> tuple[Steps, Array]:
+def _split(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]) -> tuple[Steps, Array]:
     """Part codes of ``steps``, ascending within each user."""
     how = config.split
     if how == "auto":
@@ -159,7 +168,7 @@ def _split(steps: Steps, config: SequenceConfig, notes: list[str]) -> tuple[Step
     place, total = splits.places_within(steps.users)
     from_end = total - 1 - place
     if how == "own":
-        return steps, _own(steps, config, notes)
+        return steps, _own(steps, ids, config, notes)
     if how == "time":
         if steps.time is None:
             raise DataError(
@@ -177,9 +186,10 @@ def _split(steps: Steps, config: SequenceConfig, notes: list[str]) -> tuple[Step
     return steps, parts
 
 
-def _own(steps: Steps, config: SequenceConfig, notes: list[str]) -> Array:
-    if steps.part is None:
-        raise DataError("the files bring no parts", fix="--set scenario.split=leave-one-out")
+def _own(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]) -> Array:
+    if steps.part is None or not (steps.part == splits.TEST).any():
+        have = "parts" if steps.part is None else "test part"
+        raise DataError(f"the files bring no {have}", fix="--set scenario.split=leave-one-out")
     rank = np.array([0, 1, 2], np.int8)[steps.part]
     same_user = steps.users[1:] == steps.users[:-1]
     back = np.flatnonzero(same_user & (rank[1:] < rank[:-1]))
@@ -187,6 +197,7 @@ def _own(steps: Steps, config: SequenceConfig, notes: list[str]) -> Array:
         raise DataError(
             "the files' own parts are not in time order",
             f"{len(back):,} interactions of an earlier part follow one of a later part",
+            f"the first is of user '{ids.raw(steps.users[back[:1]])[0]}'",
             fix="--set scenario.split=leave-one-out",
         )
     parts = rank.copy()
@@ -199,17 +210,22 @@ def _own(steps: Steps, config: SequenceConfig, notes: list[str]) -> Array:
     return parts
 
 
-def _lengths(counts: Array, parts: Array, users: Array, config: SequenceConfig, notes: list[str]) -> dict[str, int]:
+def _lengths(users: Array, items: Array, parts: Array, config: SequenceConfig, notes: list[str]) -> dict[str, int]:
     """Sizes that matter to sequences; what is odd about them is added to ``notes``."""
-    train = counts_of(users[parts == splits.TRAIN], len(counts))
-    short, long = int((train < 2).sum()), int((train > config.max_length).sum())
-    if short:
+    counts, train = counts_of(users, users[-1] + 1), counts_of(users[parts == splits.TRAIN], users[-1] + 1)
+    if short := int((train < 2).sum()):
         notes.append(f"{short:,} users with fewer than two training items: nothing follows, so nothing is learned")
-    if long:
+    if long := int((train > config.max_length).sum()):
         notes.append(f"{long:,} users with more than {config.max_length} training items: models see the latest ones")
-    without = int(((train == 0) & (counts_of(users[parts == splits.TEST], len(counts)) > 0)).sum())
-    if without:
-        notes.append(f"{without:,} users have something to find and no training item")
+    begins = np.append(True, users[1:] != users[:-1])
+    asked = (parts != splits.TRAIN) & (begins | np.append(True, parts[1:] != parts[:-1]))
+    if without := int((asked & begins).sum()):
+        notes.append(f"{without:,} users have something to find and nothing before it: they are not asked")
+    again = np.ones(len(users), bool)
+    again[np.unique(users.astype(np.int64) * (items.max() + 1) + items, return_index=True)[1]] = False
+    if met := int((asked & again).sum()):
+        end = "hidden, so not found" if config.hide_met else "ranked with the others"
+        notes.append(f"{met:,} items to find that the user had met before: {end} (scenario.hide_met)")
     return {"longest sequence": int(counts.max()), "median sequence": int(np.median(counts))}
 
 
