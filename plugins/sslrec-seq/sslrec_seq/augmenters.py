@@ -198,8 +198,7 @@ class OneOf(Editor):
         """Whether the two views of a row come from different augmenters, where there are two; else each is drawn on
         its own."""
         short: tuple[Annotated[Choice, Of("augmenter")], ...] = ()
-        """What is drawn from for short histories; empty for the same as for all (CoSeRec, section on augmentation of
-        short sequences)."""
+        """What is drawn from for short histories, as in CoSeRec; empty for the same as for all."""
         short_length: NonNegativeInt = 0
         """Histories of up to so many items are short; 0 for none."""
 

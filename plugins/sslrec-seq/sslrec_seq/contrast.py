@@ -14,8 +14,8 @@ from sslrec_core.model import Objective
 class NTXent(Objective):
     """Each view finds the other view of its row among both views of all rows (Chen et al., SimCLR, ICML'20, eq. 1).
 
-    That is the contrast of CL4SRec (Xie et al., ICDE'22, section III-C), of CoSeRec, DuoRec and ICLRec: for each of
-    the ``2b`` vectors the other ``2(b - 1)`` are negatives.  A matrix of ``2b`` times ``2b`` similarities is kept.
+    That is the contrast of CL4SRec (Xie et al., ICDE'22), CoSeRec, DuoRec and ICLRec: for each of the ``2b`` vectors
+    the ``2(b - 1)`` of other rows are negatives.  A matrix of ``2b`` times ``2b`` similarities is kept.
     """
 
     class Config(Objective.Config):

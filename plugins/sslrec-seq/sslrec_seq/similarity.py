@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslrec_core.builtin.neighbours import Floats, strongest
 from sslrec_core.evaluate import portion
+from sslrec_core.rows import Rows
 from sslrec_seq.data import SeqData
 
 
@@ -33,8 +34,8 @@ def item_correlation(data: SeqData) -> Similar:
 
     The similarity of two items is the sum of ``1 / log(1 + items of the user)`` over the users of both, divided by the
     root of the product of how many users each has: item-based collaborative filtering with inverse user frequency,
-    ItemCF-IUF in CoSeRec.  The authors' code leaves each user's last training item out of it; here it counts.
-    Computed once for the same data.
+    ItemCF-IUF in CoSeRec.  Each user's last training item, which is a target and in no history, does not count, as in
+    the authors' code.  Computed once for the same data.
     """
     if data not in _KNOWN:
         _KNOWN[data] = _correlation(data)
@@ -42,7 +43,7 @@ def item_correlation(data: SeqData) -> Similar:
 
 
 def _correlation(data: SeqData) -> Similar:
-    matrix = data.interactions.parts["train"].to_scipy()
+    matrix = _histories(data).to_scipy()
     per_user, per_item = matrix.sum(1), matrix.sum(0)
     weighted = csr_array(diags_array(1 / np.log1p(np.maximum(per_user, 1))) @ matrix).astype(np.float32)
     root = np.sqrt(np.maximum(per_item, 1)).astype(np.float32)
@@ -62,8 +63,16 @@ def _correlation(data: SeqData) -> Similar:
     if found.any():
         lowest, highest = min(least), scores.max()
         scores[found] = (scores[found] - lowest) / max(highest - lowest, np.finfo(np.float32).tiny)
-    device = data.interactions.parts["train"].columns.device
+    device = data.sequences.items.device
     return Similar(torch.from_numpy(items).to(device), torch.from_numpy(scores).to(device))
+
+
+def _histories(data: SeqData) -> Rows:
+    """The items of each user's training but the last one."""
+    pointers, items = data.sequences.pointers, data.sequences.items
+    users = torch.arange(data.n_users, device=items.device).repeat_interleave(pointers.diff())
+    inside = torch.arange(len(items), device=items.device) < data.sequences.ends[users] - 1
+    return Rows.of(users[inside], items[inside], data.n_users, data.n_items)
 
 
 @torch.no_grad()

@@ -326,9 +326,9 @@ def by_hand(sequences: list[list[int]]) -> dict[tuple[int, int], float]:
     return {pair: value / math.sqrt(users[pair[0]] * users[pair[1]]) for pair, value in common.items()}
 
 
-def test_correlation_is_that_of_training_items() -> None:
+def test_correlation_is_that_of_training_histories() -> None:
     everything = list(range(N_ITEMS))
-    scores = by_hand([row[:-2] for row in [everything, *WATCHED]])
+    scores = by_hand([row[:-3] for row in [everything, *WATCHED]])
     low, high = min(scores.values()), max(scores.values())
     found = item_correlation(DATA)
     assert item_correlation(DATA) is found
@@ -342,8 +342,8 @@ def test_correlation_is_that_of_training_items() -> None:
         assert float(found.scores[item]) == pytest.approx((best - low) / (high - low), abs=1e-5)
 
 
-def test_correlation_reads_no_test_item() -> None:
-    poisoned = data_of([[*row[:-1], 15 - row[-1]] for row in WATCHED])
+def test_correlation_reads_no_target() -> None:
+    poisoned = data_of([[*row[:-3], *(15 - item for item in row[-3:])] for row in WATCHED])
     assert torch.equal(item_correlation(poisoned).items, item_correlation(DATA).items)
 
 
@@ -375,3 +375,10 @@ def test_an_augmenter_of_graphs_is_refused() -> None:
 def test_short_histories_need_both_options() -> None:
     with pytest.raises(ValidationError, match="give both or none"):
         one_of(short=["mask"])
+
+
+def test_where_no_two_items_were_met_together_none_is_similar() -> None:
+    data = Seq(config := SequenceConfig(max_length=4)).data(
+        prepare_sequences(Raw({"interactions": {"user": [0, 0, 0, 1, 1], "item": [0, 1, 2, 3, 4]}}), config)
+    )
+    assert set(item_correlation(data).items.tolist()) == {-1}
