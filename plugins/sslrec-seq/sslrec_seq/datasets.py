@@ -91,9 +91,9 @@ def read_attributes(path: Path) -> dict[str, Array]:
         found = json.loads(read_bytes(path))
         items = np.array([int(item) for item in found], np.int64)
         attributes = [np.asarray(values, np.int64) for values in found.values()]
+        counts = np.array([len(values) for values in attributes], np.int64)
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f'{path} is not of the form {{"item": [attribute, ...]}}', str(error)) from error
-    counts = np.array([len(values) for values in attributes], np.int64)
     return {"item": np.repeat(items, counts), "attribute": np.concatenate([*attributes, np.empty(0, np.int64)])}
 
 
