@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -31,14 +31,18 @@ class NextItem(Model):
 
     config: Config
     data: SeqData
+    appends: ClassVar[int] = 0
+    """How many items the encoder is given beyond a history, such as a mask at its end."""
+    weighs: ClassVar[bool] = False
+    """Whether predictions have weights, which not every objective can take."""
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
         # One row more than items: that of the mask.
         self.items = nn.Embedding(data.n_items + 1, config.embedding_dim)
         nn.init.normal_(self.items.weight, std=0.02)
-        self.encoder = config.encoder.build(config.embedding_dim, data.length)
-        self.loss = next_item_loss(config.loss.build(), config.loss.name)
+        self.encoder = config.encoder.build(config.embedding_dim, data.length + self.appends)
+        self.loss = next_item_loss(config.loss.build(), config.loss.name, self.weighs)
 
     @property
     def catalogue(self) -> Tensor:
@@ -56,13 +60,18 @@ class NextItem(Model):
 
     def predictions(self, batch: SeqBatch, vectors: Tensor) -> Predictions:
         """``vectors`` ``[slots, dim]`` at the places of ``batch`` that predict, and what they should find."""
-        owners, known = batch.owners, self.data.interactions.parts["train"]
+        return self.asked(vectors.index_select(0, batch.at), batch.targets, batch.owners)
+
+    def asked(self, vectors: Tensor, targets: Tensor, owners: Tensor, weights: Tensor | None = None) -> Predictions:
+        """What ``vectors`` ``[n, dim]`` of the users ``owners`` should find in the catalogue: ``targets``."""
+        known = self.data.interactions.parts["train"]
         return Predictions(
-            vectors.index_select(0, batch.at),
-            batch.targets,
+            vectors,
+            targets,
             self.catalogue,
             self.data.item_counts,
             lambda draws: known.draw_absent(owners, draws),
+            weights,
         )
 
     def losses(self, batch: SeqBatch) -> Losses:

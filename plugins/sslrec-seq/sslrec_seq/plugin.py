@@ -16,9 +16,13 @@ def sslrec_scenarios() -> Offer:
 def sslrec_models() -> Offer:
     """Models of sequences."""
     return {
+        "seq/bert4rec": "sslrec_seq.models.bert4rec:BERT4Rec",
+        "seq/caser": "sslrec_seq.models.caser:Caser",
         "seq/cl4srec": "sslrec_seq.models.cl4srec:CL4SRec",
         "seq/coserec": "sslrec_seq.models.coserec:CoSeRec",
         "seq/duorec": "sslrec_seq.models.duorec:DuoRec",
+        "seq/gru4rec": "sslrec_seq.models.gru4rec:GRU4Rec",
+        "seq/gsasrec": "sslrec_seq.models.gsasrec:GSASRec",
         "seq/markov": "sslrec_seq.baselines:Markov",
         "seq/neighbours": "sslrec_seq.baselines:SequenceNeighbours",
         "seq/recent-itemknn": "sslrec_seq.baselines:RecentItemKNN",

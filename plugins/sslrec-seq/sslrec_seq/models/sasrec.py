@@ -1,4 +1,11 @@
-"""SASRec: self-attention reads a history from left to right and looks for the next item."""
+"""SASRec: self-attention reads a history from left to right and looks for the next item.
+
+Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM'18.  The blocks are by default those of the code that
+printed the tables of S3-Rec and of what was built on it: normalisation after each sum, GELU, a network four times as
+wide.  Those of the authors' code are ``norm = "query"``, ``scale = true``, ``input_norm = false``, ``heads = 1``,
+``feed_forward = 1``, ``activation = "relu"`` and ``inner_dropout`` as the other dropouts; a linear map behind the
+attention is more than they have.  ``norm = "pre"`` instead is what the paper says (section III.C).
+"""
 
 from __future__ import annotations
 
