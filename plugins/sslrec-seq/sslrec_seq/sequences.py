@@ -211,7 +211,7 @@ def _own(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]
 
 
 def _lengths(users: Array, items: Array, parts: Array, config: SequenceConfig, notes: list[str]) -> dict[str, int]:
-    """Sizes that matter to sequences; what is odd about them is added to ``notes``."""
+    """Sizes of sequences, repeats included; what is odd about them is added to ``notes``."""
     counts, train = counts_of(users, users[-1] + 1), counts_of(users[parts == splits.TRAIN], users[-1] + 1)
     if short := int((train < 2).sum()):
         notes.append(f"{short:,} users with fewer than two training items: nothing follows, so nothing is learned")
@@ -226,7 +226,12 @@ def _lengths(users: Array, items: Array, parts: Array, config: SequenceConfig, n
     if met := int((asked & again).sum()):
         end = "hidden, so not found" if config.hide_met else "ranked with the others"
         notes.append(f"{met:,} items to find that the user had met before: {end} (scenario.hide_met)")
-    return {"longest sequence": int(counts.max()), "median sequence": int(np.median(counts))}
+    return {
+        "interactions": len(parts),
+        **{name: int((parts == code).sum()) for code, name in enumerate(PARTS)},
+        "longest sequence": int(counts.max()),
+        "median sequence": int(np.median(counts)),
+    }
 
 
 def _attributes(raw: Raw, items: Vocabulary, meta: dict[str, Any], notes: list[str]) -> dict[str, Array]:

@@ -89,6 +89,7 @@ def test_repeats_are_kept_or_dropped_and_counted(repeats: str, wanted: list[int]
     assert of.items.raw(of.sequences.items.numpy()).tolist() == wanted
     dropped = f"{5 - len(wanted)} repeated interactions dropped (repeats: {repeats})"
     assert (dropped in prepared.meta["notes"]) == (repeats != "keep")
+    assert prepared.meta["counts"]["interactions"] == len(wanted)
 
 
 def test_attributes_of_unknown_items_are_dropped_and_counted() -> None:

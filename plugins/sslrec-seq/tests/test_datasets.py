@@ -316,7 +316,8 @@ def test_real_files_hold_what_they_should(name: str, tmp_path: Path) -> None:
     kind = NAMED[name]
     meta = load_prepared(kind(kind.Config()), Seq(Seq.Config()), name=name, root=Path(DATA), cache=tmp_path).meta
     counts, users = meta["counts"], kind.users
-    assert (counts["users"], counts["items"], counts["test users"]) == (users, kind.items, users)
+    assert (counts["users"], counts["items"], counts["interactions"]) == (users, kind.items, kind.interactions)
+    assert counts["test"] == counts["test users"] == users
     if not Path(DATA, "stats.json").is_file():
         return
     known = json.loads(Path(DATA, "stats.json").read_text())[name]
