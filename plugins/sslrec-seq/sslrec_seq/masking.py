@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sslrec_core.rows import HIGH
 from sslrec_seq.histories import Histories
 
 
@@ -47,6 +48,30 @@ def share_of_places(histories: Histories, rate: float) -> Tensor:
     rank = torch.empty_like(rows).index_copy(0, order, histories.places)
     wanted = (rate * histories.lengths + 0.5).long().clamp(min=1)
     return (rank < of_rows(histories, wanted)) & used
+
+
+def segments(histories: Histories, stream: Tensor, mask: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A stretch of each row, at most half as long: the row without it, the stretch alone, and another in its place.
+
+    Args:
+        stream: items one after the other, of which the others are stretches, ``Long[n]``
+        mask: what stands where nothing is shown.
+
+    Returns:
+        three times what is seen in each slot, ``Long[slots]``
+    """
+    size = 1 + below((histories.lengths // 2).clamp(min=1))
+    start, begin = below(histories.lengths - size + 1), below(len(stream) - size + 1)
+    along = histories.places - of_rows(histories, start)
+    inside = (along >= 0) & (along < of_rows(histories, size))
+    elsewhere = stream[(of_rows(histories, begin) + along).clamp(0, len(stream) - 1)]
+    items = histories.items
+    return torch.where(inside, mask, items), torch.where(inside, items, mask), torch.where(inside, elsewhere, mask)
+
+
+def below(bounds: Tensor) -> Tensor:
+    """A random number from 0 to just below each of ``bounds``.  ``Long[n]``"""
+    return torch.randint(HIGH, bounds.shape, device=bounds.device) % bounds
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ def sslrec_models() -> Offer:
         "seq/markov": "sslrec_seq.baselines:Markov",
         "seq/neighbours": "sslrec_seq.baselines:SequenceNeighbours",
         "seq/recent-itemknn": "sslrec_seq.baselines:RecentItemKNN",
+        "seq/s3rec": "sslrec_seq.models.s3rec:S3Rec",
         "seq/sasrec": "sslrec_seq.models.sasrec:SASRec",
     }
 
