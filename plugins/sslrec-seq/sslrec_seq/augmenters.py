@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate, Share
 from sslrec_core.errors import ConfigError
-from sslrec_core.model import Augmenter
+from sslrec_core.model import Augmenter, Stage
 from sslrec_seq.data import SeqData
 from sslrec_seq.histories import Histories
 from sslrec_seq.similarity import item_correlation
@@ -57,6 +57,24 @@ class HistoryAugmenter(Augmenter):
 
     def correlate(self, similar: Tensor) -> None:
         """Take in which item is most similar to each, ``Long[items]``, -1 for none; most augmenters do not ask."""
+
+    def pretraining(self) -> Sequence[Stage]:
+        """What has to be trained before views are drawn; most augmenters need nothing."""
+        return ()
+
+
+class ModelAugmenter(HistoryAugmenter):
+    """An augmenter of what encoders make of histories; it is built with the size of their vectors too."""
+
+    def __init__(self, config: Augmenter.Config, data: SeqData, dim: int) -> None:
+        super().__init__(config, data)
+
+    def both(self, one: Histories, other: Histories) -> tuple[Histories, Histories]:
+        """The same two views, encoded otherwise."""
+        return self(one), self(other)
+
+    def pair(self, histories: Histories) -> tuple[Histories, Histories]:
+        return self.both(histories, histories)
 
 
 class Editor(HistoryAugmenter):
@@ -253,13 +271,14 @@ class OneOf(Editor):
         return [part.edit(histories) for part in self.parts if isinstance(part, Editor)]
 
 
-def augmenter(choice: Choice, data: SeqData) -> HistoryAugmenter:
-    """The augmenter of histories that a config names.
+def augmenter(choice: Choice, data: SeqData, dim: int) -> HistoryAugmenter:
+    """The augmenter of histories that a config names, for encoders of vectors of size ``dim``.
 
     Raises:
         ConfigError: it augments something else, such as graphs.
     """
-    built: HistoryAugmenter = _built(choice, data, HistoryAugmenter, "histories")
+    sizes = (dim,) if issubclass(choice.entry.load(), ModelAugmenter) else ()
+    built: HistoryAugmenter = _built(choice, data, HistoryAugmenter, "histories", *sizes)
     return built
 
 
@@ -328,10 +347,11 @@ def _each_by(edits: Sequence[Edit], choice: Tensor, histories: Histories) -> Edi
     )
 
 
-def _built(choice: Choice, data: SeqData, kind: type[Any], what: str) -> Any:
+def _built(choice: Choice, data: SeqData, kind: type[Any], what: str, *sizes: int) -> Any:
     if not issubclass(choice.entry.load(), kind):
+        others = "" if kind is Editor else "; neuron-mask, layer-drop, encoder-complement"
         raise ConfigError(
             f"the augmenter '{choice.name}' does not change {what}",
-            fix="one of crop, mask, reorder, substitute, insert, dropout",
+            fix=f"one of crop, mask, reorder, substitute, insert, dropout{others}",
         )
-    return choice.build(data)
+    return choice.build(data, *sizes)

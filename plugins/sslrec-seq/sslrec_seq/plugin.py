@@ -23,11 +23,13 @@ def sslrec_models() -> Offer:
         "seq/duorec": "sslrec_seq.models.duorec:DuoRec",
         "seq/gru4rec": "sslrec_seq.models.gru4rec:GRU4Rec",
         "seq/gsasrec": "sslrec_seq.models.gsasrec:GSASRec",
+        "seq/iclrec": "sslrec_seq.models.iclrec:ICLRec",
         "seq/markov": "sslrec_seq.baselines:Markov",
         "seq/neighbours": "sslrec_seq.baselines:SequenceNeighbours",
         "seq/recent-itemknn": "sslrec_seq.baselines:RecentItemKNN",
         "seq/s3rec": "sslrec_seq.models.s3rec:S3Rec",
         "seq/sasrec": "sslrec_seq.models.sasrec:SASRec",
+        "seq/srma": "sslrec_seq.models.srma:SRMA",
     }
 
 
@@ -37,8 +39,11 @@ def sslrec_augmenters() -> Offer:
     return {
         "crop": "sslrec_seq.augmenters:Crop",
         "dropout": "sslrec_seq.augmenters:Unchanged",
+        "encoder-complement": "sslrec_seq.model_augmentation:EncoderComplement",
         "insert": "sslrec_seq.augmenters:Insert",
+        "layer-drop": "sslrec_seq.model_augmentation:LayerDrop",
         "mask": "sslrec_seq.augmenters:Mask",
+        "neuron-mask": "sslrec_seq.model_augmentation:NeuronMask",
         "one-of": "sslrec_seq.augmenters:OneOf",
         "reorder": "sslrec_seq.augmenters:Reorder",
         "substitute": "sslrec_seq.augmenters:Substitute",

@@ -16,7 +16,7 @@ from torch.nn.utils import parameters_to_vector
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate
 from sslrec_core.errors import ConfigError
-from sslrec_core.model import Component, Losses
+from sslrec_core.model import Component, Losses, Stage
 from sslrec_seq.augmenters import augmenter
 from sslrec_seq.data import SeqBatch, SeqData
 from sslrec_seq.histories import Histories
@@ -93,7 +93,8 @@ class TwoViews(NextItem):
 
     class Config(NextItem.Config):
         augmenter: Annotated[Choice, Of("augmenter")] = Choice.of("one-of")
-        """What makes the views: one-of, crop, mask, reorder, substitute, insert, dropout."""
+        """What makes the views: one-of, crop, mask, reorder, substitute, insert, dropout; or neuron-mask, layer-drop,
+        encoder-complement, which encode the same history otherwise."""
         contrast: Annotated[Choice, Of("objective")] = Choice.of("nt-xent", weight=0.1)
         """How views are compared, and how much that counts."""
         pool: Pool = "last"
@@ -106,7 +107,7 @@ class TwoViews(NextItem):
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
-        self.augmenter = augmenter(config.augmenter, data)
+        self.augmenter = augmenter(config.augmenter, data, config.embedding_dim)
         self.contrast = config.contrast.build()
         self.momentum: Momentum | None = None
         if config.momentum is not None:
@@ -118,6 +119,10 @@ class TwoViews(NextItem):
                 )
             dim = config.embedding_dim * (data.length if config.pool == "places" else 1)
             self.momentum = Momentum(config.momentum, (self.items, self.encoder), dim)
+
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        """What the augmenter has to learn first, then the training."""
+        return [*self.augmenter.pretraining(), *super().stages(epochs)]
 
     def view(self, histories: Histories) -> Tensor:
         """The vector of each view.  ``[rows, dim]``"""
