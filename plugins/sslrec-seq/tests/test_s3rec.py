@@ -188,6 +188,12 @@ def test_pretraining_minimises_the_terms_of_the_authors(data: SeqData) -> None:
             torch.testing.assert_close(*(zeros if g is None or not g.count_nonzero() else g for g in (mine, theirs)))
 
 
+def test_a_full_history_and_its_target_have_a_position_each(data: SeqData) -> None:
+    model = built(data)
+    rows = Histories(torch.zeros(data.length + 1, dtype=torch.long), torch.tensor([data.length + 1]), data.length + 1)
+    assert model.encoder.position_of(rows).tolist() == list(range(data.length + 1))
+
+
 def test_terms_of_no_weight_are_not_there(data: SeqData) -> None:
     without = replace(data, attributes=None)
     stream = data.training.items

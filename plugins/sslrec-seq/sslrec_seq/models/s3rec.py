@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
@@ -60,6 +60,7 @@ class S3Rec(NextItem):
         """Weight of telling the attributes of hidden items (masked attribute prediction); likewise."""
 
     config: Config
+    appends: ClassVar[int] = 1
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
