@@ -159,7 +159,8 @@ def terms_by_hand(model: S3Rec, batch: SeqBatch, stream: Tensor) -> dict[str, Te
             begin, end = data.attributes.pointers[item], data.attributes.pointers[item + 1]
             owned[data.attributes.columns[begin:end]] = 1
             name = "map" if away else "aap"
-            chance = (model.attributes.weight @ model.heads[name](vector)).sigmoid()
+            source = model.items.weight[item] if model.config.aap_from == "items" and name == "aap" else vector
+            chance = (model.attributes.weight @ model.heads[name](source)).sigmoid()
             sums[name] = sums[name] + F.binary_cross_entropy(chance, owned, reduction="sum")
             if away:
                 found = model.heads["mip"](vector)
@@ -168,10 +169,11 @@ def terms_by_hand(model: S3Rec, batch: SeqBatch, stream: Tensor) -> dict[str, Te
     return sums
 
 
-def test_pretraining_minimises_the_terms_of_the_authors(data: SeqData) -> None:
+@pytest.mark.parametrize("source", ["places", "items"])
+def test_pretraining_minimises_the_terms_of_the_authors(data: SeqData, source: str) -> None:
     some = torch.tensor([0, 0, 0, 1, 5, 5]), torch.tensor([0, 1, 2, 2, 0, 2])
     data = replace(data, attributes=Rows.of(*some, data.n_items, 3))
-    model, batch, stream = built(data), batch_of(data), data.training.items
+    model, batch, stream = built(data, aap_from=source), batch_of(data), data.training.items
     torch.manual_seed(3)
     losses = model.pretraining_losses(batch, stream)
     torch.manual_seed(3)

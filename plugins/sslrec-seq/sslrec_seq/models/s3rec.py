@@ -1,17 +1,17 @@
 """S3-Rec: an encoder learns first how items, attributes, sequences and stretches of them belong together.
 
 Zhou, Wang, Zhao, Zhu, Wang, Zhang, Wang and Wen, "S3-Rec: Self-Supervised Learning for Sequential Recommendation with
-Mutual Information Maximization", CIKM'20.  Where paper and authors' code differ, this follows the code, which printed
-the published results: attributes are told from encoded places where their item is seen, not from item vectors; terms
-are sums over places (here divided by the number of rows, which Adam does not tell from sums).  What the code takes from
-validation and test items too, other stretches and who met what, comes from training items alone.
+Mutual Information Maximization", CIKM'20.  Where paper and authors' code differ, defaults follow the code, which gave
+the published results.  Terms are sums over places, as there, divided by the number of rows, which Adam does not tell
+from sums.  What the code takes from validation and test items too, other stretches and who met what, comes from
+training items alone.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
@@ -56,6 +56,9 @@ class S3Rec(NextItem):
         aap_weight: NonNegative = 0.2
         """Weight of telling the attributes of items that are seen (associated attribute prediction); of no effect
         where the dataset has no attributes."""
+        aap_from: Literal["places", "items"] = "places"
+        """What these attributes are told from: encoded ``places``, as in the authors' code, or the vectors of ``items``
+        themselves, as in the paper."""
         map_weight: NonNegative = 1.0
         """Weight of telling the attributes of hidden items (masked attribute prediction); likewise."""
 
@@ -102,14 +105,15 @@ class S3Rec(NextItem):
         masked, *stretches = self.both_ways(whole, seen)
         sums: dict[str, Tensor] = {}
         if "mip" in self.terms:
-            sums["mip"] = self.item_terms(masked, whole, of_rows(whole, batch.users)) @ hidden.to(masked.dtype)
+            sums["mip"] = (self.item_terms(masked, whole, of_rows(whole, batch.users)) * hidden).sum()
         if "sp" in self.terms:
             context, own, other = (vectors.index_select(0, whole.last) for vectors in stretches)
             context = self.heads["sp"](context)
             sums["sp"] = above((context * own).sum(1), (context * other).sum(1)).sum()
-        for name, places in (("aap", ~hidden), ("map", hidden)):
+        unmixed = self.items(whole.items) if self.config.aap_from == "items" else masked
+        for name, vectors, places in (("aap", unmixed, ~hidden), ("map", masked, hidden)):
             if name in self.terms:
-                sums[name] = self.attribute_terms(self.heads[name](masked), whole.items) @ places.to(masked.dtype)
+                sums[name] = (self.attribute_terms(self.heads[name](vectors), whole.items) * places).sum()
         return {name: self.terms[name] / len(whole) * value for name, value in sums.items()}
 
     def both_ways(self, whole: Histories, seen: Sequence[Tensor]) -> tuple[Tensor, ...]:
