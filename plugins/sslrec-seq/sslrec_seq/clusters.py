@@ -80,7 +80,7 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     labels, distances = [], []
     for part in torch.split(x, max(1, CHUNK // len(centroids))):
         # Without the square of the vector itself, which is the same for all centroids.
-        least, label = (lengths - 2 * part @ centroids.T).min(1)
+        least, label = torch.addmm(lengths, part, centroids.T, alpha=-2).min(1)
         labels.append(label)
         distances.append((least + part.square().sum(1)).clamp(min=0))
     return torch.cat(labels), torch.cat(distances)
@@ -104,11 +104,17 @@ def _by_torch(x: Tensor, centroids: Tensor, iterations: int) -> Tensor:
 
 def _sums(x: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
     """Sum and number of the vectors of each cluster, ``[clusters, dim]`` and ``[clusters]``."""
-    sums = x.new_zeros(clusters, x.shape[1])
-    counts = x.new_zeros(clusters)
+    if not x.is_cpu:
+        return _sums_by_products(x, labels, clusters)
+    sums, counts = x.new_zeros(clusters, x.shape[1]), x.new_zeros(clusters)
+    return sums.index_add(0, labels, x), counts.index_add(0, labels, x.new_ones(len(x)))
+
+
+def _sums_by_products(x: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
+    """The same where the order of a sum by index is left to chance; that of a product is not."""
+    sums, counts = x.new_zeros(clusters, x.shape[1]), x.new_zeros(clusters)
     size = max(1, CHUNK // clusters)
     for part, label in zip(torch.split(x, size), torch.split(labels, size), strict=True):
-        # A product instead of a scatter, whose order of summation is left to chance on some devices.
         member = F.one_hot(label, clusters).to(x.dtype)
         sums.addmm_(member.T, part)
         counts += member.sum(0)

@@ -56,13 +56,22 @@ def test_the_first_of_equally_near_centroids_counts() -> None:
     assert nearest(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), centroids)[0].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("chunk", [13, 2**22])
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_steps_are_those_of_the_algorithm(iterations: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "CHUNK", chunk)
+def test_steps_are_those_of_the_algorithm(iterations: int) -> None:
     x, _ = blobs(4, 15, spread=2.0)
     start = x[:4].clone()
     torch.testing.assert_close(k_means(x, 4, iterations, start=start), lloyd(x, start, iterations))
+
+
+@pytest.mark.parametrize("chunk", [13, 2**22])
+def test_products_give_the_same_sums(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "CHUNK", chunk)
+    x, centres = blobs(4, 15, spread=2.0)
+    labels, _ = nearest(x, centres)
+    for found, expected in zip(
+        clusters._sums_by_products(x, labels, 6), clusters._sums(x, labels, 6), strict=True
+    ):  # fmt: skip
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("by", BOTH)

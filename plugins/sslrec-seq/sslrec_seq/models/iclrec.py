@@ -96,8 +96,10 @@ class ICLRec(NextItem):
         config, known = self.config, len(self.centroids) > 0
         self.eval()
         users, stops = self.data.asked_in_training(config.targets)
-        parts = zip(torch.split(users, ROWS_AT_ONCE), torch.split(stops, ROWS_AT_ONCE), strict=True)
-        histories = (self.data.batch(*part, config.targets).histories for part in parts)
+        # Rows of one length together: what is computed for the longest of them is computed for all.
+        order = (stops - self.data.sequences.pointers[users]).sort(stable=True).indices
+        parts = (self.data.batch(users[some], stops[some], config.targets) for some in torch.split(order, ROWS_AT_ONCE))
+        histories = (part.histories for part in parts)
         means = torch.cat([self.mean(rows, self.vectors(rows)) for rows in histories])
         self.train()
         start = self.centroids if config.resume and known else None
