@@ -8,7 +8,7 @@ the callbacks and the place in the training: resuming from it is exact.  Names i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -147,3 +147,13 @@ def check_made_by(about: Mapping[str, Any], model: Choice, directory: Path) -> N
             f"checkpoint: revision {about['revision']}    installed: revision {revision} ({about['plugin']})",
             fix=f"install the version of {about['plugin']} that environment.json names, or train again",
         )
+
+
+def changed(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """A sentence for each setting that differs ``now`` from what a checkpoint was made with; of those it tells."""
+    for key in then:
+        before, after = then[key], now.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from changed(before, after, f"{path}{key}.")
+        elif before != after:
+            yield f"{path}{key} is {after}, and was {before} when it was trained"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from sslrec_core.settings import RunConfig
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Names of two switches in glibc's malloc.h."""
+_KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 def pick_device(name: str) -> torch.device:
@@ -51,11 +53,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Ask the C library to keep the memory that tensors give back.
+    """Ask the C library to keep the memory that tensors give back, and oneDNN to keep few kernels.
 
-    Giving it to the system and faulting it in again page by page took half of a LightGCN step on a CPU.  Only glibc
-    has this switch; elsewhere nothing is asked.
+    Giving memory to the system and faulting it in again page by page took half of a LightGCN step on a CPU.  Only glibc
+    has this switch; elsewhere nothing is asked.  oneDNN keeps a kernel for each of the last 1,024 shapes: where every
+    batch of sequences has another number of items, a process grew by gigabytes.
     """
+    os.environ.setdefault(_KERNELS_KEPT, "16")
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
         library.mallopt(_M_TRIM_THRESHOLD, 2**30)

@@ -147,7 +147,10 @@ def found(items: Tensor, truth: Rows) -> Tensor:
 
 
 def _portions(queries: Queries, size: int) -> Iterator[Queries]:
-    """``queries`` in parts of ``size``, each field of every scenario's kind of query cut alike."""
+    """``queries`` in parts of ``size``, each field of every scenario's kind of query cut alike.
+
+    A field is a tensor with a row for each query, or something that can ``select`` rows.
+    """
     total = len(queries.users)
     if total <= size:
         yield queries
@@ -157,10 +160,7 @@ def _portions(queries: Queries, size: int) -> Iterator[Queries]:
         cut: dict[str, Any] = {}
         for field in fields(queries):
             value = getattr(queries, field.name)
-            if isinstance(value, Rows):
-                cut[field.name] = value.select(rows)
-            elif isinstance(value, Tensor):
-                cut[field.name] = value[rows]
+            cut[field.name] = value[rows] if isinstance(value, Tensor) else value.select(rows)
         yield replace(queries, **cut)
 
 

@@ -356,10 +356,15 @@ class Run:
             "model": choice.name,
             "plugin": choice.entry.plugin,
             "revision": choice.entry.load().revision,
+            "settings": self._shape(),
             "epoch": self.epoch,
             "judge": self.config.train.judge,
             "value": self.progress.best,
         }
+
+    def _shape(self) -> dict[str, Any]:
+        """The settings that decide about names and sizes of weights."""
+        return self.config.model_dump(mode="json", include={"model", "data", "scenario"})
 
     def _save_last(self) -> None:
         tensors = checkpoint.prefixed(self.model.state_dict(), "model")
@@ -375,7 +380,7 @@ class Run:
     def _load_last(self) -> None:
         tensors, about = checkpoint.load(self.directory / LAST)
         checkpoint.check_made_by(about, self.config.model, self.directory)
-        self._load_weights(tensors)
+        self._load_weights(tensors, about)
         for name, optimizer in self.loop.optimizers.items():
             checkpoint.load_optimizer_state(optimizer, checkpoint.under(tensors, f"optim/{name}"))
         for position, callback in enumerate(self.callbacks):
@@ -387,15 +392,16 @@ class Run:
     def _load_best(self) -> None:
         tensors, about = checkpoint.load(self.directory / BEST)
         checkpoint.check_made_by(about, self.config.model, self.directory)
-        self._load_weights(tensors)
+        self._load_weights(tensors, about)
 
-    def _load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+    def _load_weights(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         weights = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "model").items()}
         try:
             self.model.load_weights(weights)
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint in {self.directory} does not fit {self.config.model.name}",
+                *checkpoint.changed(about.get("settings", {}), self._shape()),
                 *str(error).splitlines()[1:],
                 fix="use the data and configuration that it was trained with",
             ) from error

@@ -60,13 +60,13 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
     notes = list(raw.notes)
     table = checked(raw)
     if config.min_rating is not None:
-        table = _rated(table, config.min_rating, notes)
+        table = rated(table, config.min_rating, notes)
     user_ids, users = _numbered(table["user"], raw, "user")
     item_ids, items = _numbered(table["item"], raw, "item")
     time = table.get("time") if config.split in ("leave-one-out", "time") else None
     part = table.get("part")
     del table
-    pairs = _distinct(users, items, _plain(time), _plain(part), len(user_ids), len(item_ids), notes)
+    pairs = _distinct(users, items, plain(time), plain(part), len(user_ids), len(item_ids), notes)
     del users, items, time, part
     if config.k_core > 1:
         pairs = _cored(pairs, config.k_core, len(user_ids), len(item_ids), notes)
@@ -77,8 +77,8 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
         )
 
     if not raw.identity_ids or config.k_core > 1 or config.min_rating is not None:
-        user_ids, pairs.users = _surviving(user_ids, pairs.users)
-        item_ids, pairs.items = _surviving(item_ids, pairs.items)
+        user_ids, pairs.users = surviving(user_ids, pairs.users)
+        item_ids, pairs.items = surviving(item_ids, pairs.items)
     arrays = {f"users.{key}": value for key, value in user_ids.arrays().items()}
     arrays |= {f"items.{key}": value for key, value in item_ids.arrays().items()}
     per_user = np.zeros((len(PARTS), len(user_ids)), np.int64)
@@ -128,7 +128,7 @@ def split(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> tuple[Pair
         parts = _own(pairs, config, notes)
     elif how == "ratio":
         parts = splits.ratio(pairs.users, shares, config.seed)
-        notes.append(f"split at random per user, seed {config.seed}: {_percent(shares)}")
+        notes.append(f"split at random per user, seed {config.seed}: {percent(shares)}")
     elif pairs.time is None:
         raise DataError(
             f"the split '{how}' needs to know when, and the interactions have no time",
@@ -141,9 +141,8 @@ def split(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> tuple[Pair
         )
         return pairs, parts
     else:
-        if len(config.ratios) == 2 and config.holdout:
-            shares = (shares[0] * (1 - config.holdout), shares[0] * config.holdout, shares[2])
-        notes.append(f"split at one moment for all: {_percent(shares)}")
+        shares = shares_in_time(config)
+        notes.append(f"split at one moment for all: {percent(shares)}")
         return pairs, splits.by_time(pairs.time, shares)
     if not (parts == splits.VALID).any() and config.holdout:
         training = np.flatnonzero(parts == splits.TRAIN)
@@ -197,11 +196,17 @@ def _numbered(column: Array | Coded, raw: Raw, name: str) -> tuple[Vocabulary, A
     return Vocabulary.identity(size), ids.astype(np.int32 if size < 2**31 else np.int64, copy=False)
 
 
-def _plain(column: Array | Coded | None) -> Array | None:
+def plain(column: Array | Coded | None) -> Array | None:
+    """The raw values of a column, which its reader may have numbered."""
     return column.labels.raw(column.codes) if isinstance(column, Coded) else column
 
 
-def _rated(table: dict[str, Array | Coded], least: float, notes: list[str]) -> dict[str, Array | Coded]:
+def rated(table: dict[str, Array | Coded], least: float, notes: list[str]) -> dict[str, Array | Coded]:
+    """The interactions rated ``least`` or more.
+
+    Raises:
+        DataError: there are no ratings.
+    """
     rating = table.get("rating")
     if not isinstance(rating, np.ndarray):
         raise DataError(
@@ -277,9 +282,18 @@ def _own(pairs: Pairs, config: Scenario.Config, notes: list[str]) -> Array:
     )
 
 
-def _surviving(vocabulary: Vocabulary, codes: Array) -> tuple[Vocabulary, Array]:
+def surviving(vocabulary: Vocabulary, codes: Array) -> tuple[Vocabulary, Array]:
+    """The ids of ``vocabulary`` that occur in ``codes``, and the codes numbered by them."""
     kept, table = compact(np.flatnonzero(counts_of(codes, len(vocabulary))), len(vocabulary))
     return (vocabulary, codes) if len(kept) == len(vocabulary) else (subset(vocabulary, kept), gather(table, codes))
+
+
+def shares_in_time(config: Scenario.Config) -> tuple[float, float, float]:
+    """Shares of the parts when one moment splits for all; what is held out is the latest of training."""
+    train, valid, test = _shares(config)
+    if len(config.ratios) == 2:
+        return train * (1 - config.holdout), train * config.holdout, test
+    return train, valid, test
 
 
 def _shares(config: Scenario.Config) -> tuple[float, float, float]:
@@ -287,5 +301,6 @@ def _shares(config: Scenario.Config) -> tuple[float, float, float]:
     return (ratios[0], ratios[1], ratios[2]) if len(ratios) == 3 else (ratios[0], 0.0, ratios[1])
 
 
-def _percent(shares: tuple[float, float, float]) -> str:
+def percent(shares: tuple[float, float, float]) -> str:
+    """Shares of the parts in words."""
     return ", ".join(f"{share:.0%} {name}" for share, name in zip(shares, PARTS, strict=True) if share)

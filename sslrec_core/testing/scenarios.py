@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +36,8 @@ class ScenarioContract(Contract):
         {"split": split, "k_core": 1} for split in ("ratio", "time", "leave-one-out")
     )
     """Further options under which those are read that the defaults do not read."""
+    meaningless: ClassVar[Set[str]] = frozenset()
+    """Options of every scenario that this one refuses, because they could mean nothing in it."""
 
     # ---- what the checks are made of ------------------------------------------------------------
 
@@ -75,7 +77,8 @@ class ScenarioContract(Contract):
             scenario: Scenario = self.component_class()(reads.config)
             scenario.data(scenario.process(self.raw()))
             unread = reads.unread if unread is None else unread - reads.read
-        assert not unread, f"options that nobody reads: {', '.join(sorted(unread or ()))}"
+        unread = (unread or set()) - self.meaningless
+        assert not unread, f"options that nobody reads: {', '.join(sorted(unread))}"
 
     # ---- ids and parts --------------------------------------------------------------------------
 

@@ -185,8 +185,9 @@ def test_a_checkpoint_of_another_size_says_what_differs(factors: Configure, tmp_
     Run.create(factors(), tmp_path / "run").execute()
     config = tmp_path / "run" / "config.toml"
     config.write_text(config.read_text().replace("embedding_dim = 8", "embedding_dim = 9"))
-    with pytest.raises(CheckpointError, match=r"does not fit factors[\s\S]*users\.weight"):
+    with pytest.raises(CheckpointError, match=r"does not fit factors[\s\S]*users\.weight") as caught:
         Run.open(tmp_path / "run")
+    assert "model.embedding_dim is 9, and was 8 when it was trained" in caught.value.facts
 
 
 def test_a_callback_with_a_hook_that_does_not_exist_is_named(factors: Configure, tmp_path: Path) -> None:

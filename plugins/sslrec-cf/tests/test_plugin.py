@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from sslrec_cf import plugin
 from sslrec_core.registry import registry
@@ -43,4 +44,4 @@ def test_offering_imports_neither_torch_nor_polars() -> None:
 def test_the_distribution_needs_the_core_and_no_sibling() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert project["name"] == "sslrec-cf"
-    assert project["dependencies"] == ["sslrec-core>=0.1,<0.2"]
+    assert [Requirement(needed).name for needed in project["dependencies"]] == ["sslrec-core"]

@@ -1,0 +1,247 @@
+"""Encoders of histories: packed item vectors in, one vector for each place out.
+
+Each is built with the size of the vectors and the length of the longest history, and is called with histories and the
+vectors of their items, ``[slots, dim] -> [slots, dim]``.  The vector at a place knows nothing of later places, unless
+``causal`` is off.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslrec_core.config import Rate, Share
+from sslrec_core.errors import ConfigError
+from sslrec_core.model import Encoder
+from sslrec_seq.histories import Histories, inside, outside
+
+
+class Transformer(Encoder):
+    """Self-attention over the places of a history (Vaswani et al. 2017; Kang and McAuley, SASRec, ICDM'18)."""
+
+    class Config(Encoder.Config):
+        layers: PositiveInt = 2
+        """Blocks of attention and feed-forward network."""
+        heads: PositiveInt = 2
+        """Attention heads; they divide the size of the vectors."""
+        dropout: Rate = 0.5
+        """On item vectors, and on what attention and feed-forward networks give."""
+        attention_dropout: Rate = 0.5
+        """On the weights of the attention."""
+        feed_forward: PositiveInt = 4
+        """Width of the feed-forward network, as a multiple of the size of the vectors."""
+        activation: Literal["gelu", "relu"] = "gelu"
+        """Of the feed-forward network."""
+        inner_dropout: Rate = 0.0
+        """After that activation."""
+        norm: Literal["post", "pre", "query"] = "post"
+        """``post``: each residual sum is normalised.  ``pre``: what goes into each part is (SASRec, section III.C).
+        ``query``: so, but keys and values are not, and residual sums start from the normalised, as in SASRec's code."""
+        output_norm: bool | None = None
+        """Whether the final vectors are normalised; none for where no block has done so: ``pre`` and ``query``."""
+        causal: bool = True
+        """Whether a place sees itself and earlier ones alone."""
+        positions: Literal["end", "start", "none"] = "end"
+        """Learned vectors of positions counted from the end of the history or from its start; or none."""
+        scale: bool = False
+        """Multiply item vectors by the root of their size before positions are added, as in the code of SASRec."""
+        input_norm: bool = True
+        """Whether the sum of item and position vectors is normalised."""
+
+    config: Config
+
+    def __init__(self, config: Config, dim: int, length: int) -> None:
+        super().__init__(config)
+        if dim % config.heads:
+            raise ConfigError(
+                f"embedding_dim={dim} cannot be divided among heads={config.heads}",
+                fix="--set model.encoder.heads=1, or another divisor",
+            )
+        self.positions = nn.Embedding(length, dim) if config.positions != "none" else None
+        self.input_norm = nn.LayerNorm(dim, eps=1e-12) if config.input_norm else None
+        self.blocks = nn.ModuleList(Block(config, dim) for _ in range(config.layers))
+        normalised = config.norm != "post" if config.output_norm is None else config.output_norm
+        self.output_norm = nn.LayerNorm(dim, eps=1e-12) if normalised else None
+        self.apply(start_normal)
+
+    def forward(self, histories: Histories, x: Tensor, causal: bool | None = None) -> Tensor:
+        """``[slots, dim] -> [slots, dim]``; ``causal`` overrules the config, as where pretraining looks both ways."""
+        causal = self.config.causal if causal is None else causal
+        if self.config.scale:
+            x = x * x.shape[1] ** 0.5
+        if self.positions is not None:
+            x = x + self.positions(self.position_of(histories))
+        if self.input_norm is not None:
+            x = self.input_norm(x)
+        x = F.dropout(x, self.config.dropout, self.training)
+        for block in self.blocks:
+            x = block(histories, x, causal)
+        if self.output_norm is not None:
+            x = self.output_norm(x)
+        return outside(histories, x)
+
+    def position_of(self, histories: Histories) -> Tensor:
+        """The position of each slot.  ``Long[slots]``"""
+        assert self.positions is not None
+        last = self.positions.num_embeddings - 1
+        # Unused slots count as those of one more row, which may be longer than any.
+        if self.config.positions == "start":
+            return histories.places.clamp(max=last)
+        lengths = F.pad(histories.lengths, (0, 1), value=1)[histories.rows]
+        return (last - lengths + 1 + histories.places).clamp(0, last)
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward network, each with a residual sum."""
+
+    def __init__(self, config: Transformer.Config, dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.projections, self.mixed = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.wide, self.narrow = nn.Linear(dim, config.feed_forward * dim), nn.Linear(config.feed_forward * dim, dim)
+        self.attention_norm, self.feed_forward_norm = nn.LayerNorm(dim, eps=1e-12), nn.LayerNorm(dim, eps=1e-12)
+        self.activation = F.gelu if config.activation == "gelu" else F.relu
+
+    def forward(self, histories: Histories, x: Tensor, causal: bool) -> Tensor:
+        """``[slots, dim] -> [slots, dim]``"""
+        if self.config.norm == "post":
+            x = self.attention_norm(x + self._drop(self.attend(histories, x, x, causal)))
+            normed: Tensor = self.feed_forward_norm(x + self._drop(self.feed(histories, x)))
+            return normed
+        normed = self.attention_norm(x)
+        if self.config.norm == "pre":
+            x = x + self._drop(self.attend(histories, normed, normed, causal))
+            return x + self._drop(self.feed(histories, self.feed_forward_norm(x)))
+        x = self.feed_forward_norm(normed + self.attend(histories, normed, x, causal))
+        return x + self._drop(self.feed(histories, x))
+
+    def feed(self, histories: Histories, x: Tensor) -> Tensor:
+        """The feed-forward network, changed as the histories ask."""
+        wide = F.dropout(self.activation(self.wide(x)), self.config.inner_dropout, self.training)
+        return inside(histories, self.narrow(wide))
+
+    def attend(self, histories: Histories, queries: Tensor, x: Tensor, causal: bool) -> Tensor:
+        """Attention of ``queries`` to ``x`` among the places of each row."""
+        weight, bias = self.projections.weight, self.projections.bias
+        if queries is x:
+            grid = histories.grid(self.projections(x))
+        else:
+            dim = x.shape[1]
+            asked, held = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
+            grid = histories.grid(torch.cat([asked, held], dim=1))
+        query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+        found = F.scaled_dot_product_attention(
+            query, key, value,
+            attn_mask=None if causal else histories.filled[:, None, None],
+            dropout_p=self.config.attention_dropout if self.training else 0.0,
+            is_causal=causal,
+        )  # fmt: skip
+        mixed: Tensor = self.mixed(histories.packed(found.transpose(1, 2).flatten(2)))
+        return mixed
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training)
+
+
+class GRU(Encoder):
+    """A gated recurrent network that reads the history item by item (Hidasi et al., GRU4Rec, ICLR'16)."""
+
+    class Config(Encoder.Config):
+        layers: PositiveInt = 1
+        """Recurrent layers on top of one another."""
+        hidden: PositiveInt | None = None
+        """Size of the state; none for that of the vectors."""
+        dropout: Rate = 0.3
+        """On item vectors."""
+
+    config: Config
+
+    def __init__(self, config: Config, dim: int, length: int) -> None:
+        super().__init__(config)
+        hidden = config.hidden or dim
+        self.recurrent = nn.GRU(dim, hidden, config.layers, batch_first=True)
+        self.output = nn.Linear(hidden, dim)
+        for name, weight in self.recurrent.named_parameters():
+            if name.startswith("weight"):
+                nn.init.xavier_uniform_(weight)
+
+    def forward(self, histories: Histories, x: Tensor) -> Tensor:
+        x = F.dropout(x, self.config.dropout, self.training)
+        states, _ = self.recurrent(histories.grid(x))
+        return outside(histories, self.output(inside(histories, histories.packed(states))))
+
+
+class ConvolutionalWindow(Encoder):
+    """Convolutions over the last few items, along time and along dimensions (Tang and Wang, Caser, WSDM'18)."""
+
+    class Config(Encoder.Config):
+        window: PositiveInt = 5
+        """How many of the latest items are looked at; L in the paper."""
+        horizontal: PositiveInt = 16
+        """Filters of each height, 1 to ``window``, over neighbouring items (eq. 3 to 5)."""
+        vertical: PositiveInt = 4
+        """Filters over single dimensions (eq. 6 to 8)."""
+        dropout: Rate = 0.5
+        """On what the filters give."""
+
+    config: Config
+
+    def __init__(self, config: Config, dim: int, length: int) -> None:
+        super().__init__(config)
+        heights = range(1, config.window + 1)
+        self.along_time = nn.ModuleList(nn.Linear(height * dim, config.horizontal) for height in heights)
+        self.along_dims = nn.Linear(config.window, config.vertical, bias=False)
+        self.output = nn.Linear(config.horizontal * len(heights) + config.vertical * dim, dim)
+
+    def forward(self, histories: Histories, x: Tensor) -> Tensor:
+        windows = self.windows(histories, x)
+        slots, size, dim = windows.shape
+        across = []
+        for height, filters in enumerate(self.along_time, 1):
+            stretches = windows.unfold(1, height, 1).transpose(2, 3).reshape(slots, size - height + 1, height * dim)
+            across.append(F.relu(filters(stretches)).amax(1))
+        down = self.along_dims(windows.transpose(1, 2)).flatten(1)
+        found = F.dropout(torch.cat([*across, down], dim=1), self.config.dropout, self.training)
+        return outside(histories, F.relu(inside(histories, self.output(found))))
+
+    def windows(self, histories: Histories, x: Tensor) -> Tensor:
+        """The last items at each place, oldest first, zeros before the first.  ``[slots, window, dim]``"""
+        back = torch.arange(self.config.window - 1, -1, -1, device=x.device)
+        places = torch.arange(len(x), device=x.device)[:, None] - back
+        there = histories.places[:, None] >= back
+        return x[places.clamp(min=0)] * there.unsqueeze(-1).to(x.dtype)
+
+
+class MeanPooling(Encoder):
+    """The mean of all items up to a place, the later ones weighted more where ``decay`` is below 1."""
+
+    class Config(Encoder.Config):
+        decay: Share = 1.0
+        """Weight of an item relative to the one after it."""
+        dropout: Rate = 0.0
+        """On item vectors."""
+
+    config: Config
+
+    def __init__(self, config: Config, dim: int, length: int) -> None:
+        super().__init__(config)
+
+    def forward(self, histories: Histories, x: Tensor) -> Tensor:
+        x = F.dropout(x, self.config.dropout, self.training)
+        place = torch.arange(histories.longest, device=x.device)
+        ago = place[:, None] - place
+        weights = (self.config.decay ** ago.clamp(min=0).to(x.dtype)) * (ago >= 0)
+        means = (weights / weights.sum(1, keepdim=True)) @ histories.grid(x)
+        return outside(histories, inside(histories, histories.packed(means)))
+
+
+def start_normal(module: nn.Module) -> None:
+    """Weights from a normal distribution of standard deviation 0.02, biases 0, as BERT and what follows it."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,130 @@
+"""Histories: what users met, in order, packed end to end without padding.
+
+Encoders compute on the packed items alone, where most of the work is, and lay them out as a grid only where rows have
+to be told apart by shape (attention, recurrence).  Rows begin at the left: behind the last item nothing can be seen by
+a causal encoder, so padding needs no mask there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sslrec_core.rows import pointers_of
+
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """Rows of items in the order they were met, one row after the other.
+
+    There may be more slots than items: what an augmenter shortened keeps its slots where counting them would make the
+    host wait.  Unused slots come last and belong to no row; what is computed there is never looked at.
+    """
+
+    items: Tensor
+    """``Long[slots]``"""
+    lengths: Tensor
+    """Items of each row, at least one.  ``Long[rows]``"""
+    longest: int
+    """No row has more items than this."""
+    inside: Change | None = None
+    """What an encoder has to do with what each of its layers gives, such as masking neurons; ``[slots, dim]`` each."""
+    outside: Change | None = None
+    """What an encoder has to do with its final vectors.  ``[slots, dim]``"""
+
+    @classmethod
+    def of_grid(cls, grid: Tensor, lengths: Tensor) -> Histories:
+        """The first ``lengths[r]`` items of each row of ``grid`` ``[rows, longest]``."""
+        inside = torch.arange(grid.shape[1], device=grid.device) < lengths[:, None]
+        if grid.is_cpu:
+            return cls(grid[inside], lengths, grid.shape[1])
+        # Elsewhere every slot of the grid stays, so that the host need not know how many are used.
+        order = (~inside).flatten().sort(stable=True).indices
+        return cls(grid.flatten()[order], lengths, grid.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def pointers(self) -> Tensor:
+        """Where each row starts, and the end of the last.  ``Long[rows + 1]``"""
+        return pointers_of(self.lengths)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Row of each slot; ``len(self)`` for unused ones.  ``Long[slots]``"""
+        slots = torch.arange(len(self.items), device=self.items.device)
+        return torch.searchsorted(self.pointers[1:], slots, right=True)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Place of each slot in its row, from 0.  ``Long[slots]``"""
+        return torch.arange(len(self.items), device=self.items.device) - self.pointers[self.rows]
+
+    @property
+    def last(self) -> Tensor:
+        """Slot of each row's last item.  ``Long[rows]``"""
+        return self.pointers[1:] - 1
+
+    @cached_property
+    def filled(self) -> Tensor:
+        """Which cells of the grid hold an item.  ``Bool[rows, longest]``"""
+        return torch.arange(self.longest, device=self.items.device) < self.lengths[:, None]
+
+    @cached_property
+    def _cells(self) -> Tensor:
+        """The cell of each slot in the flat grid, which has one more for the unused ones."""
+        used = self.rows < len(self)
+        return torch.where(used, self.rows * self.longest + self.places, len(self) * self.longest)
+
+    def grid(self, values: Tensor, fill: float = 0) -> Tensor:
+        """``values`` ``[slots, ...]`` laid out as ``[rows, longest, ...]``, ``fill`` where a row has ended."""
+        rest = values.shape[1:]
+        flat = values.new_full((len(self) * self.longest + 1, *rest), fill)
+        return flat.index_copy(0, self._cells, values)[:-1].view(len(self), self.longest, *rest)
+
+    def packed(self, grid: Tensor) -> Tensor:
+        """The inverse of :meth:`grid`: ``[rows, longest, ...] -> [slots, ...]``."""
+        return grid.flatten(0, 1).index_select(0, self._cells.clamp(max=len(self) * self.longest - 1))
+
+    def select(self, rows: Tensor) -> Histories:
+        """The rows ``rows`` in that order, repeats allowed."""
+        lengths = self.lengths[rows]
+        starts = self.pointers[rows]
+        pointers = pointers_of(lengths)
+        total, longest = (int(value) for value in torch.stack([pointers[-1], lengths.max()]))
+        shift = (starts - pointers[:-1]).repeat_interleave(lengths, output_size=total)
+        places = torch.arange(total, device=self.items.device) + shift
+        return replace(self, items=self.items[places], lengths=lengths, longest=longest)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows on ``device``."""
+        return replace(self, items=self.items.to(device), lengths=self.lengths.to(device))
+
+    def changed_by(self, inside: Change | None = None, outside: Change | None = None) -> Histories:
+        """The same rows, with changes to what an encoder makes of them, after those that are there already."""
+        return replace(self, inside=after(self.inside, inside), outside=after(self.outside, outside))
+
+
+def after(first: Change | None, then: Change | None) -> Change | None:
+    """One change after the other; None changes nothing."""
+    if first is None or then is None:
+        return then if first is None else first
+    return lambda x: then(first(x))
+
+
+def inside(histories: Histories, x: Tensor) -> Tensor:
+    """What a layer of an encoder gives, ``[slots, dim]``, changed as ``histories`` ask."""
+    return x if histories.inside is None else histories.inside(x)
+
+
+def outside(histories: Histories, x: Tensor) -> Tensor:
+    """An encoder's final vectors, ``[slots, dim]``, changed as ``histories`` ask."""
+    return x if histories.outside is None else histories.outside(x)

@@ -1,0 +1,58 @@
+"""CoSeRec: views in which items are replaced by similar ones, or similar ones are put beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import NonNegativeInt
+
+from sslrec_core.choice import Choice, Of
+from sslrec_seq.data import SeqData, Targets
+from sslrec_seq.similarity import hybrid, item_correlation
+from sslrec_seq.views import Pool, TwoViews
+
+if TYPE_CHECKING:
+    from sslrec_core.loop import Loop
+
+SHORT = (Choice.of("substitute", rate=0.1), Choice.of("insert", rate=0.4), Choice.of("mask", rate=0.7))
+LONG = (*SHORT, Choice.of("crop", keep=0.2), Choice.of("reorder", share=0.7))
+
+
+class CoSeRec(TwoViews):
+    """Contrastive sequential recommendation with robust augmentation (Liu et al., 2021).
+
+    Defaults are those of the authors' code (main.py), which hands the reorder operator the share of the mask operator.
+    There a masked item is padding, to which nothing attends; here it is the mask, as in the paper.  There the vectors
+    of padding count in the comparison of views too; here a view has vectors for its items alone.
+    """
+
+    class Config(TwoViews.Config):
+        loss: Annotated[Choice, Of("objective")] = Choice.of("bce")
+        """Loss of the next item."""
+        targets: Targets = "all"
+        """What a training row predicts; views are made of the row's history."""
+        augmenter: Annotated[Choice, Of("augmenter")] = Choice.of(
+            "one-of",
+            augmenters=[choice.table() for choice in LONG],
+            short=[choice.table() for choice in SHORT],
+            short_length=4,
+            different=False,
+        )
+        """What makes the views; the two of a row are drawn on their own, and short histories by three operators."""
+        pool: Pool = "places"
+        """The vector of a view: all ``places`` end to end, as the authors' code."""
+        warm_up: NonNegativeInt = 161
+        """Epochs in which items are similar by who met them; later by the larger of that and the similarity of their
+        vectors, looked up once for each epoch."""
+
+    config: Config
+
+    def __init__(self, config: Config, data: SeqData) -> None:
+        super().__init__(config, data)
+        self.correlation = item_correlation(data)
+
+    def epoch(self, loop: Loop) -> None:
+        """Look up who is similar by now, then one pass."""
+        if loop.epoch >= self.config.warm_up:
+            self.augmenter.correlate(hybrid(self.correlation, self.catalogue).items)
+        super().epoch(loop)

@@ -1,0 +1,93 @@
+"""What models of sequences have in common: item vectors, an encoder of histories, a loss of the next item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+
+from torch import Tensor, nn
+
+from sslrec_core.choice import Choice, Of
+from sslrec_core.model import Losses, Model, Scorer
+from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
+from sslrec_seq.histories import Histories
+from sslrec_seq.objectives import Predictions, next_item_loss
+
+if TYPE_CHECKING:
+    from sslrec_core.loop import Loop
+
+
+class NextItem(Model):
+    """A model that encodes a history and looks for the next item in the catalogue by dot product."""
+
+    class Config(Model.Config):
+        encoder: Annotated[Choice, Of("encoder")] = Choice.of("transformer")
+        """What turns a history into vectors: transformer, gru, caser, mean-pooling."""
+        loss: Annotated[Choice, Of("objective")] = Choice.of("softmax")
+        """Loss of the next item: softmax, sampled-softmax, bce, gbce, pairwise; also bpr and infonce."""
+        targets: Targets = "prefix"
+        """``all``: each user's sequence is one row, and every place predicts the item after it.  ``prefix``: each
+        beginning of a sequence is a row, and predicts one item.  ``last``: only the last training item is predicted."""
+
+    config: Config
+    data: SeqData
+    appends: ClassVar[int] = 0
+    """How many items the encoder is given beyond a history, such as a mask at its end."""
+    weighs: ClassVar[bool] = False
+    """Whether predictions have weights, which not every objective can take."""
+
+    def __init__(self, config: Config, data: SeqData) -> None:
+        super().__init__(config, data)
+        # One row more than items: that of the mask.
+        self.items = nn.Embedding(data.n_items + 1, config.embedding_dim)
+        nn.init.normal_(self.items.weight, std=0.02)
+        self.encoder = config.encoder.build(config.embedding_dim, data.length + self.appends)
+        self.loss = next_item_loss(config.loss.build(), config.loss.name, self.weighs)
+
+    @property
+    def catalogue(self) -> Tensor:
+        """Vectors of the items that can be recommended.  ``[items, dim]``"""
+        return self.items.weight[: self.data.n_items]
+
+    def vectors(self, histories: Histories) -> Tensor:
+        """A vector for each place of each history.  ``[slots, dim]``"""
+        encoded: Tensor = self.encoder(histories, self.items(histories.items))
+        return encoded
+
+    def summary(self, histories: Histories) -> Tensor:
+        """The vector of each whole history: that of its last place.  ``[rows, dim]``"""
+        return self.vectors(histories).index_select(0, histories.last)
+
+    def predictions(self, batch: SeqBatch, vectors: Tensor) -> Predictions:
+        """``vectors`` ``[slots, dim]`` at the places of ``batch`` that predict, and what they should find."""
+        return self.asked(vectors.index_select(0, batch.at), batch.targets, batch.owners)
+
+    def asked(self, vectors: Tensor, targets: Tensor, owners: Tensor, weights: Tensor | None = None) -> Predictions:
+        """What ``vectors`` ``[n, dim]`` of the users ``owners`` should find in the catalogue: ``targets``."""
+        known = self.data.interactions.parts["train"]
+        return Predictions(
+            vectors,
+            targets,
+            self.catalogue,
+            self.data.item_counts,
+            lambda draws: known.draw_absent(owners, draws),
+            weights,
+        )
+
+    def losses(self, batch: SeqBatch) -> Losses:
+        """The loss of the next item."""
+        return {"next": self.loss(self.predictions(batch, self.vectors(batch.histories)))}
+
+    def epoch(self, loop: Loop) -> None:
+        """One pass over the training rows that ``targets`` asks for."""
+        for batch in loop.batches(self.training_batches(loop)):
+            loop.minimise(self.losses(batch))
+
+    def training_batches(self, loop: Loop) -> Iterator[SeqBatch]:
+        """The scenario's batches with this model's targets."""
+        return self.data.batches(loop.train, rank=loop.rank, world=loop.world, targets=self.config.targets)
+
+    def scorer(self) -> Scorer:
+        """Dot products of the histories' last vectors and the catalogue."""
+        items = self.catalogue
+        return lambda queries: self.summary(cast("SeqQueries", queries).histories) @ items.T

@@ -1,0 +1,155 @@
+"""Models that learn the next item and contrast two views of each history."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
+
+from sslrec_core.choice import Choice, Of
+from sslrec_core.config import Rate
+from sslrec_core.errors import ConfigError
+from sslrec_core.model import Component, Losses, Stage
+from sslrec_seq.augmenters import augmenter
+from sslrec_seq.data import SeqBatch, SeqData
+from sslrec_seq.histories import Histories
+from sslrec_seq.next_item import NextItem
+
+Pool: TypeAlias = Literal["last", "mean", "places"]
+"""What of an encoded history is its one vector: the vector of its last place, the mean of all, or all of them end to
+end, counted from the end of the history, zeros where it has no more."""
+
+
+def pooled(histories: Histories, vectors: Tensor, pool: Pool, length: int) -> Tensor:
+    """One vector for each history from those of its places, ``[slots, dim] -> [rows, dim]``.
+
+    With ``places`` it is ``[rows, length * dim]``.
+    """
+    if pool == "last":
+        return vectors.index_select(0, histories.last)
+    if pool == "mean":
+        return histories.grid(vectors).sum(1) / histories.lengths[:, None]
+    rows, used = histories.rows, histories.rows < len(histories)
+    ends = F.pad(histories.lengths, (0, 1))[rows]
+    cells = torch.where(used, (rows + 1) * length - ends + histories.places, len(histories) * length)
+    flat = vectors.new_zeros(len(histories) * length + 1, vectors.shape[1])
+    return flat.index_copy(0, cells, vectors)[:-1].view(len(histories), -1)
+
+
+class Momentum(Component):
+    """A copy of what encodes that moves slowly, and the vectors that it gave last (He et al., MoCo, CVPR'20).
+
+    Both are saved with the model: a resumed training goes on with them.
+    """
+
+    class Config(Component.Config):
+        decay: Rate = 0.999
+        """How much of itself the copy keeps at each step; m in the paper (eq. 2)."""
+        queue: PositiveInt = 4096
+        """Vectors of earlier batches that are negatives beside those of the batch."""
+
+    config: Config
+    weights: Tensor
+    """The copy's parameters end to end.  ``[n]``"""
+    queue: Tensor
+    """``[queue, dim]``"""
+    place: Tensor
+    """Where in the queue the next vectors go.  ``Long[]``"""
+
+    def __init__(self, config: Config, parts: Sequence[nn.Module], dim: int) -> None:
+        super().__init__(config)
+        self.register_buffer("weights", _together(parts).clone())
+        self.register_buffer("queue", F.normalize(self.weights.new_empty(config.queue, dim).normal_(), dim=1))
+        self.register_buffer("place", torch.zeros_like(self.weights[0], dtype=torch.long))
+
+    @torch.no_grad()
+    def follow(self, parts: Sequence[nn.Module]) -> list[dict[str, Tensor]]:
+        """Move the copy towards ``parts``, and give its parameters, by name for each part."""
+        self.weights.lerp_(_together(parts), 1 - self.config.decay)
+        sizes = [parameter.numel() for part in parts for parameter in part.parameters()]
+        pieces = iter(torch.split(self.weights, sizes))
+        return [{name: next(pieces).view_as(own) for name, own in part.named_parameters()} for part in parts]
+
+    @torch.no_grad()
+    def candidates(self, keys: Tensor) -> Tensor:
+        """``keys`` ``[b, dim]`` and the queue, into which they go.  ``[b + queue, dim]``"""
+        found = torch.cat([keys, self.queue.to(keys.dtype)])
+        newest = keys[-len(self.queue) :]
+        places = (self.place + torch.arange(len(newest), device=keys.device)) % len(self.queue)
+        self.queue.index_copy_(0, places, newest.to(self.queue.dtype))
+        self.place.add_(len(newest)).remainder_(len(self.queue))
+        return found
+
+
+class TwoViews(NextItem):
+    """The loss of the next item, and how far apart two views of each history are."""
+
+    class Config(NextItem.Config):
+        augmenter: Annotated[Choice, Of("augmenter")] = Choice.of("one-of")
+        """What makes the views: one-of, crop, mask, reorder, substitute, insert, dropout; or neuron-mask, layer-drop,
+        encoder-complement, which encode the same history otherwise."""
+        contrast: Annotated[Choice, Of("objective")] = Choice.of("nt-xent", weight=0.1)
+        """How views are compared, and how much that counts."""
+        pool: Pool = "last"
+        """The vector of a view: of its ``last`` place, the ``mean`` over places, or all ``places`` end to end."""
+        momentum: Momentum.Config | None = None
+        """Encode the second views by a slowly moving copy, and contrast the first with a queue of such vectors; none
+        for the other views of the batch as negatives, and gradients through both."""
+
+    config: Config
+
+    def __init__(self, config: Config, data: SeqData) -> None:
+        super().__init__(config, data)
+        self.augmenter = augmenter(config.augmenter, data, config.embedding_dim)
+        self.contrast = config.contrast.build()
+        self.momentum: Momentum | None = None
+        if config.momentum is not None:
+            if "candidates" not in inspect.signature(self.contrast.forward).parameters:
+                raise ConfigError(
+                    f"the objective '{config.contrast.name}' does not take candidates to contrast with",
+                    "with model.momentum it is given views, their counterparts, and a queue",
+                    fix="--set model.momentum=none",
+                )
+            dim = config.embedding_dim * (data.length if config.pool == "places" else 1)
+            self.momentum = Momentum(config.momentum, (self.items, self.encoder), dim)
+
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        """What the augmenter has to learn first, then the training."""
+        return [*self.augmenter.pretraining(), *super().stages(epochs)]
+
+    def view(self, histories: Histories) -> Tensor:
+        """The vector of each view.  ``[rows, dim]``"""
+        return pooled(histories, self.vectors(histories), self.config.pool, self.data.length)
+
+    def apart(self, histories: Histories) -> Tensor:
+        """How far two views of each history are apart, a scalar."""
+        one, other = self.augmenter.pair(histories)
+        if self.momentum is None:
+            loss: Tensor = self.contrast(self.view(one), self.view(other))
+            return loss
+        keys = self.keys(other, self.momentum.follow((self.items, self.encoder)))
+        loss = self.contrast(self.view(one), keys, candidates=self.momentum.candidates(keys))
+        return loss
+
+    @torch.no_grad()
+    def keys(self, histories: Histories, weights: Sequence[dict[str, Tensor]]) -> Tensor:
+        """The vector of each view by other weights of items and encoder.  ``[rows, dim]``"""
+        items: Any = functional_call(self.items, weights[0], (histories.items,))
+        vectors: Any = functional_call(self.encoder, weights[1], (histories, items))
+        return pooled(histories, vectors, self.config.pool, self.data.length)
+
+    def losses(self, batch: SeqBatch) -> Losses:
+        """The loss of the next item and the contrast."""
+        return {**super().losses(batch), "contrast": self.apart(batch.histories)}
+
+
+def _together(parts: Sequence[nn.Module]) -> Tensor:
+    """All parameters end to end, without gradients.  ``[n]``"""
+    return parameters_to_vector(parameter.detach() for part in parts for parameter in part.parameters())
