@@ -147,7 +147,7 @@ class TestSoundModelWithoutAScenario(ModelContract):
 
 
 class TestSoundObjective(ObjectiveContract):
-    component = "pairwise"
+    component = "abovedrawn"
 
 
 class TestSoundScenario(ScenarioContract):

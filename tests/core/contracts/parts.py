@@ -19,7 +19,7 @@ from sslrec_core.model import Objective
 from sslrec_core.testing.worlds import PlainData
 
 
-class Pairwise(Objective):
+class AboveDrawn(Objective):
     """Known items above others, by a learnt margin."""
 
     class Config(Objective.Config):
@@ -37,24 +37,24 @@ class Pairwise(Objective):
         return -self.config.weight * logsigmoid(gap - self.margin).mean()
 
 
-class Mumbling(Pairwise):
+class Mumbling(AboveDrawn):
     """pairwise, mumbled"""
 
 
-class Secretive(Pairwise):
+class Secretive(AboveDrawn):
     """Has an option that nobody explains."""
 
-    class Config(Pairwise.Config):
+    class Config(AboveDrawn.Config):
         secret: float = 1.0
 
     def forward(self, *vectors: Tensor) -> Tensor:
         return super().forward(*vectors) * self.config.secret
 
 
-class Rounding(Pairwise):
+class Rounding(AboveDrawn):
     """Writes its weight down less exactly than it is."""
 
-    class Config(Pairwise.Config):
+    class Config(AboveDrawn.Config):
         weight: NonNegative = 1.3
         """Factor of the term."""
 
@@ -63,29 +63,29 @@ class Rounding(Pairwise):
             return round(value)
 
 
-class Idle(Pairwise):
+class Idle(AboveDrawn):
     """Has an option that nobody reads."""
 
-    class Config(Pairwise.Config):
+    class Config(AboveDrawn.Config):
         temperature: float = 1.0
         """Divides nothing."""
 
 
-class Vector(Pairwise):
+class Vector(AboveDrawn):
     """Answers one number for each pair."""
 
     def forward(self, *vectors: Tensor) -> Tensor:
         return super().forward(*vectors).repeat(3)
 
 
-class Detached(Pairwise):
+class Detached(AboveDrawn):
     """Stops the gradient of one of its inputs."""
 
     def forward(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         return super().forward(users, positives, negatives.detach())
 
 
-class InPlace(Pairwise):
+class InPlace(AboveDrawn):
     """Writes on what it was given."""
 
     def forward(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -94,35 +94,35 @@ class InPlace(Pairwise):
         return super().forward(users, positives, negatives)
 
 
-class Erratic(Pairwise):
+class Erratic(AboveDrawn):
     """Draws chance elsewhere than from torch."""
 
     def forward(self, *vectors: Tensor) -> Tensor:
         return super().forward(*vectors) * random.random()
 
 
-class Unweighted(Pairwise):
+class Unweighted(AboveDrawn):
     """Looks at its weight and forgets it."""
 
     def forward(self, *vectors: Tensor) -> Tensor:
         return super().forward(*vectors) / self.config.weight
 
 
-class Homebound(Pairwise):
+class Homebound(AboveDrawn):
     """Makes a tensor on the device of its author."""
 
     def forward(self, *vectors: Tensor) -> Tensor:
         return super().forward(*vectors) + torch.zeros(())
 
 
-class Rooted(Pairwise):
+class Rooted(AboveDrawn):
     """Computes on the host, wherever its inputs are."""
 
     def forward(self, *vectors: Tensor) -> Tensor:
         return super().forward(*vectors).to("cpu")
 
 
-class Waiting(Pairwise):
+class Waiting(AboveDrawn):
     """Reads a value out of a tensor."""
 
     def forward(self, *vectors: Tensor) -> Tensor:
@@ -301,7 +301,7 @@ class Staying(Sound):
 
 
 OBJECTIVES = (
-    Pairwise, Mumbling, Secretive, Rounding, Idle, Vector, Detached, InPlace, Erratic, Unweighted, Homebound, Rooted,
+    AboveDrawn, Mumbling, Secretive, Rounding, Idle, Vector, Detached, InPlace, Erratic, Unweighted, Homebound, Rooted,
     Waiting,
 )  # fmt: skip
 SCENARIOS = {
