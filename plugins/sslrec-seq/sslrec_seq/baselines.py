@@ -179,9 +179,9 @@ class RecentItemKNN(Recent):
     """ItemKNN that is asked about the latest items of a history: the similarities know no order, the question does."""
 
     class Config(Recent.Config, ItemKNN.Config):
-        last: PositiveInt = 50
+        last: PositiveInt = 10
         """So many of the latest items of a history are asked."""
-        decay: Share = 0.8
+        decay: Share = 0.7
         """What an item counts relative to the one after it."""
 
     config: Config
@@ -202,23 +202,23 @@ class SequenceNeighbours(Recent):
     """
 
     class Config(Recent.Config):
-        window: PositiveInt = 10
+        window: PositiveInt = 50
         """How many steps apart two items may be; 1 counts transitions alone."""
-        gap_power: NonNegativeFloat = 1.0
+        gap_power: NonNegativeFloat = 0.5
         """Items that are g steps apart count 1 / g to this power."""
-        backward: Annotated[float, Field(ge=0, le=1)] = 0.0
+        backward: Annotated[float, Field(ge=0, le=1)] = 0.25
         """What an item counts for those before it relative to those after it: 0 keeps the order, 1 ignores it."""
-        row_power: NonNegativeFloat = 0.5
+        row_power: NonNegativeFloat = 0.0
         """Power of an item's total, over all its candidates, that what it says is divided by."""
-        column_power: NonNegativeFloat = 0.25
+        column_power: NonNegativeFloat = 0.1
         """Power of a candidate's total, over all that speaks for it, that what is said for it is divided by."""
         shrink: NonNegativeFloat = 0.0
         """Added to the product of both before dividing: what rests on little counts less."""
-        neighbours: PositiveInt = 500
+        neighbours: PositiveInt = 100
         """Strongest candidates of each item that are kept."""
-        idf: NonNegativeFloat = 0.0
+        idf: NonNegativeFloat = 1.0
         """Power of log((steps + 1) / (steps to the item + 1)) that each item of a history counts with."""
-        popularity: NonNegativeFloat = 0.0
+        popularity: NonNegativeFloat = 0.1
         """Added to scores, times the candidate's share of all steps: for where little else is known."""
 
     config: Config

@@ -134,11 +134,12 @@ class Block(nn.Module):
             asked, held = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
             grid = histories.grid(torch.cat([asked, held], dim=1))
         query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+        mask = None if causal else histories.filled[:, None, None]
         found = F.scaled_dot_product_attention(
             query, key, value,
-            attn_mask=None if causal else histories.filled[:, None, None],
+            attn_mask=mask if histories.blank is None else histories.visible(causal)[:, None],
             dropout_p=self.config.attention_dropout if self.training else 0.0,
-            is_causal=causal,
+            is_causal=causal and histories.blank is None,
         )  # fmt: skip
         mixed: Tensor = self.mixed(histories.packed(found.transpose(1, 2).flatten(2)))
         return mixed

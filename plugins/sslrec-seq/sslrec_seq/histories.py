@@ -14,6 +14,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sslrec_core.rows import pointers_of
 
@@ -38,6 +39,9 @@ class Histories:
     """What an encoder has to do with what each of its layers gives, such as masking neurons; ``[slots, dim]`` each."""
     outside: Change | None = None
     """What an encoder has to do with its final vectors.  ``[slots, dim]``"""
+    blank: int | None = None
+    """The number that stands for no item: its vector is zero, and places that have an item to look at do not look at
+    it.  None where all slots hold items."""
 
     @classmethod
     def of_grid(cls, grid: Tensor, lengths: Tensor) -> Histories:
@@ -90,6 +94,30 @@ class Histories:
         flat = values.new_full((len(self) * self.longest + 1, *rest), fill)
         return flat.index_copy(0, self._cells, values)[:-1].view(len(self), self.longest, *rest)
 
+    def grid_at_end(self, values: Tensor, width: int, fill: float = 0) -> Tensor:
+        """``values`` ``[slots, ...]`` laid out as ``[rows, width, ...]``, each row at the end, ``fill`` before it."""
+        rest, used = values.shape[1:], self.rows < len(self)
+        ends = F.pad(self.lengths, (0, 1))[self.rows]
+        cells = torch.where(used, (self.rows + 1) * width - ends + self.places, len(self) * width)
+        flat = values.new_full((len(self) * width + 1, *rest), fill)
+        return flat.index_copy(0, cells, values)[:-1].view(len(self), width, *rest)
+
+    def padded(self, length: int, blank: int) -> Histories:
+        """The same rows with blanks before them, ``length`` slots each; items of the number ``blank`` become blanks."""
+        items = self.grid_at_end(self.items, length, blank).flatten()
+        return replace(self, items=items, lengths=torch.full_like(self.lengths, length), longest=length, blank=blank)
+
+    def visible(self, causal: bool) -> Tensor:
+        """Which places of its row each place looks at: those with an item, up to itself if ``causal``.
+
+        A place with none to look at looks at all, as where a softmax is over scores that are all lowered alike.
+        ``Bool[rows, longest, longest]``
+        """
+        there = self.filled if self.blank is None else self.filled & (self.grid(self.items) != self.blank)
+        seen = there[:, None].expand(-1, self.longest, -1)
+        seen = seen.tril() if causal else seen
+        return seen | ~seen.any(2, keepdim=True)
+
     def packed(self, grid: Tensor) -> Tensor:
         """The inverse of :meth:`grid`: ``[rows, longest, ...] -> [slots, ...]``."""
         return grid.flatten(0, 1).index_select(0, self._cells.clamp(max=len(self) * self.longest - 1))
@@ -118,6 +146,11 @@ def after(first: Change | None, then: Change | None) -> Change | None:
     if first is None or then is None:
         return then if first is None else first
     return lambda x: then(first(x))
+
+
+def shown(histories: Histories, x: Tensor) -> Tensor:
+    """The vectors of items, ``[slots, dim]``, zero where there is none."""
+    return x if histories.blank is None else x * (histories.items != histories.blank)[:, None]
 
 
 def inside(histories: Histories, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses, Model, Scorer
 from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
-from sslrec_seq.histories import Histories
+from sslrec_seq.histories import Histories, shown
 from sslrec_seq.objectives import Predictions, next_item_loss
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NextItem(Model):
 
     def vectors(self, histories: Histories) -> Tensor:
         """A vector for each place of each history.  ``[slots, dim]``"""
-        encoded: Tensor = self.encoder(histories, self.items(histories.items))
+        encoded: Tensor = self.encoder(histories, shown(histories, self.items(histories.items)))
         return encoded
 
     def summary(self, histories: Histories) -> Tensor:

@@ -17,9 +17,9 @@ from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate
 from sslrec_core.errors import ConfigError
 from sslrec_core.model import Component, Losses, Stage
-from sslrec_seq.augmenters import augmenter
+from sslrec_seq.augmenters import HistoryAugmenter, ModelAugmenter, augmenter
 from sslrec_seq.data import SeqBatch, SeqData
-from sslrec_seq.histories import Histories
+from sslrec_seq.histories import Histories, shown
 from sslrec_seq.next_item import NextItem
 
 Pool: TypeAlias = Literal["last", "mean", "places"]
@@ -36,11 +36,19 @@ def pooled(histories: Histories, vectors: Tensor, pool: Pool, length: int) -> Te
         return vectors.index_select(0, histories.last)
     if pool == "mean":
         return histories.grid(vectors).sum(1) / histories.lengths[:, None]
-    rows, used = histories.rows, histories.rows < len(histories)
-    ends = F.pad(histories.lengths, (0, 1))[rows]
-    cells = torch.where(used, (rows + 1) * length - ends + histories.places, len(histories) * length)
-    flat = vectors.new_zeros(len(histories) * length + 1, vectors.shape[1])
-    return flat.index_copy(0, cells, vectors)[:-1].view(len(histories), -1)
+    return histories.grid_at_end(vectors, length).flatten(1)
+
+
+def two_views(
+    augmenter: HistoryAugmenter, histories: Histories, data: SeqData, padding: bool
+) -> tuple[Histories, Histories]:
+    """Two views of each history, with padding up to the greatest length if ``padding``: the mask is padding then."""
+    if not padding:
+        return augmenter.pair(histories)
+    if isinstance(augmenter, ModelAugmenter):
+        return augmenter.pair(histories.padded(data.length, data.masked))
+    one, other = augmenter.pair(histories)
+    return one.padded(data.length, data.masked), other.padded(data.length, data.masked)
 
 
 class Momentum(Component):
@@ -99,6 +107,9 @@ class TwoViews(NextItem):
         """How views are compared, and how much that counts."""
         pool: Pool = "last"
         """The vector of a view: of its ``last`` place, the ``mean`` over places, or all ``places`` end to end."""
+        padding: bool = False
+        """Whether views have vectors for padding too, up to the greatest length, which count where it is not the
+        ``last`` place alone, and mask is padding; all as in the code of S3-Rec and what follows it."""
         momentum: Momentum.Config | None = None
         """Encode the second views by a slowly moving copy, and contrast the first with a queue of such vectors; none
         for the other views of the batch as negatives, and gradients through both."""
@@ -130,7 +141,7 @@ class TwoViews(NextItem):
 
     def apart(self, histories: Histories) -> Tensor:
         """How far two views of each history are apart, a scalar."""
-        one, other = self.augmenter.pair(histories)
+        one, other = two_views(self.augmenter, histories, self.data, self.config.padding)
         if self.momentum is None:
             loss: Tensor = self.contrast(self.view(one), self.view(other))
             return loss
@@ -142,7 +153,7 @@ class TwoViews(NextItem):
     def keys(self, histories: Histories, weights: Sequence[dict[str, Tensor]]) -> Tensor:
         """The vector of each view by other weights of items and encoder.  ``[rows, dim]``"""
         items: Any = functional_call(self.items, weights[0], (histories.items,))
-        vectors: Any = functional_call(self.encoder, weights[1], (histories, items))
+        vectors: Any = functional_call(self.encoder, weights[1], (histories, shown(histories, items)))
         return pooled(histories, vectors, self.config.pool, self.data.length)
 
     def losses(self, batch: SeqBatch) -> Losses:

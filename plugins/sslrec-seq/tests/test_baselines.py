@@ -133,8 +133,13 @@ def test_markov_gives_smoothed_chances(smoothing: float) -> None:
     assert np.allclose(found.sum(1), 1, rtol=1e-5)
 
 
+HAND_SET = {
+    "window": 10, "gap_power": 1.0, "backward": 0.0, "row_power": 0.5, "column_power": 0.25, "last": 5, "decay": 0.7,
+    "neighbours": 12_000, "idf": 0.0, "popularity": 0.0,
+}  # fmt: skip
 OPTIONS = (
     {},
+    HAND_SET,
     {"window": 2, "gap_power": 0.0, "row_power": 0.0, "column_power": 0.0, "last": 1},
     {"backward": 0.5, "shrink": 2.0, "idf": 1.5, "popularity": 3.0, "decay": 1.0, "last": 3},
     {"fit_on": "train+valid", "row_power": 1.0, "column_power": 1.0},
@@ -227,7 +232,7 @@ def test_hand_set_neighbours_on_toys(tmp_path: Path) -> None:
     if not DATA or not Path(DATA, "seq/toys").is_dir():
         pytest.skip("set SSLREC_DATA to a folder that holds seq/toys/")
     of = load_data(Toys(Toys.Config()), Seq(Seq.Config()), name="seq/toys", root=Path(DATA), cache=tmp_path)
-    found = judge(fitted(SequenceNeighbours, of, neighbours=12_000), of)
+    found = judge(fitted(SequenceNeighbours, of, **HAND_SET), of)
     # Found with the same weights by another implementation.
     assert found["hit@10"] == pytest.approx(0.0932, abs=1e-4)
     assert found["ndcg@10"] == pytest.approx(0.0613, abs=1e-4)

@@ -10,6 +10,7 @@ from sslrec_core.testing import ModelContract
 from sslrec_core.testing.bench import Bench
 from sslrec_seq.clusters import k_means
 from sslrec_seq.data import SeqBatch
+from sslrec_seq.histories import Histories
 from sslrec_seq.models.iclrec import ICLRec
 from sslrec_seq.views import pooled
 
@@ -30,6 +31,10 @@ class TestICLRec(ModelContract):
     # In a world of two kinds of users most rows of a batch are alike: the contrast must not outweigh the next item.
     settings = (*SMALL, "model.pool=last")
     variants = (("model.false_negatives=mask",),)
+
+
+class TestICLRecWithoutPadding(TestICLRec):
+    settings = (*TestICLRec.settings, "model.padding=false")
 
 
 def bench(*assignments: str) -> Bench:
@@ -65,15 +70,22 @@ def nce(one: torch.Tensor, other: torch.Tensor, numbers: list[int]) -> torch.Ten
     return torch.stack(terms).mean()
 
 
+def full(model: ICLRec, histories: Histories) -> Histories:
+    return histories.padded(model.data.length, model.data.masked) if model.config.padding else histories
+
+
+@pytest.mark.parametrize("padding", ["true", "false"])
 @pytest.mark.parametrize("false_negatives", ["keep", "mask"])
-def test_losses_are_those_of_a_plain_reference(false_negatives: str) -> None:
-    model = built(f"model.false_negatives={false_negatives}", "model.loss=softmax", "model.intent.weight=0.3")
+def test_losses_are_those_of_a_plain_reference(false_negatives: str, padding: str) -> None:
+    settings = (f"model.false_negatives={false_negatives}", f"model.padding={padding}")
+    model = built(*settings, "model.loss=softmax", "model.intent.weight=0.3")
     batch, length = first_batch(model), model.data.length
     torch.manual_seed(7)
     losses = model.losses(batch)
     torch.manual_seed(7)
-    views = [(view, model.vectors(view)) for view in model.augmenter.pair(batch.histories)]
-    whole = pooled(batch.histories, model.vectors(batch.histories), "mean", length)
+    views = [(full(model, view), model.vectors(full(model, view))) for view in model.augmenter.pair(batch.histories)]
+    histories = full(model, batch.histories)
+    whole = pooled(histories, model.vectors(histories), "mean", length)
     number = torch.cdist(whole, model.centroids).argmin(1)
     assert len(set(number.tolist())) > 1
     intents = F.normalize(model.centroids, dim=1)[number]
@@ -87,13 +99,13 @@ def test_losses_are_those_of_a_plain_reference(false_negatives: str) -> None:
     torch.testing.assert_close(losses["next"], F.cross_entropy(scores, batch.targets))
 
 
-def test_intents_are_clusters_of_the_means_of_all_training_histories() -> None:
-    model = built()
+@pytest.mark.parametrize("padding", ["true", "false"])
+def test_intents_are_clusters_of_the_means_of_all_training_histories(padding: str) -> None:
+    model = built(f"model.padding={padding}")
     batch = first_batch(model)
+    rows = [full(model, batch.histories.select(torch.tensor([row]))) for row in range(len(batch))]
     with torch.no_grad():
-        means = torch.stack(
-            [model.vectors(batch.histories.select(torch.tensor([row]))).mean(0) for row in range(len(batch))]
-        )
+        means = torch.stack([model.vectors(row).mean(0) for row in rows])
     torch.manual_seed(3)
     torch.testing.assert_close(model.centroids, k_means(means, 4, 5, restarts=5))
     assert not model.centroids.requires_grad

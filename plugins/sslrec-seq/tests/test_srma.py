@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from sslrec_core.testing import ModelContract
 from sslrec_core.testing.bench import Bench, scores
 from sslrec_seq.data import SeqBatch
-from sslrec_seq.histories import outside
+from sslrec_seq.histories import Histories, outside, shown
 from sslrec_seq.models.srma import SRMA
 from sslrec_seq.views import pooled
 
@@ -34,7 +34,7 @@ class TestSRMA(ModelContract):
 class TestSRMAWithComplement(ModelContract):
     model = "seq/srma"
     world = "seq/checkerboard"
-    settings = (*SMALL, *COMPLEMENT, "model.pool=last")
+    settings = (*SMALL, *COMPLEMENT, "model.pool=last", "model.padding=false")
 
 
 def bench(*assignments: str) -> Bench:
@@ -82,19 +82,29 @@ def test_every_row_of_the_tables_is_a_config(settings: tuple[str, ...]) -> None:
     assert curve[-1]["next"] < curve[0]["next"]
 
 
+def full(model: SRMA, histories: Histories) -> Histories:
+    return histories.padded(model.data.length, model.data.masked) if model.config.padding else histories
+
+
+def vectors(model: SRMA, histories: Histories) -> torch.Tensor:
+    """What the encoder alone makes of histories, whose blanks have no vector."""
+    return model.encoder(histories, shown(histories, model.items(histories.items)))
+
+
+@pytest.mark.parametrize("padding", ["true", "false"])
 @pytest.mark.parametrize("pool", ["last", "mean", "places"])
-def test_losses_are_those_of_a_plain_reference(pool: str) -> None:
+def test_losses_are_those_of_a_plain_reference(pool: str, padding: str) -> None:
     settings = (*STILL, *COMPLEMENT, f"model.pool={pool}", "model.loss=softmax", "model.contrast.weight=0.3")
-    model = bench(*settings, "model.layer_drop.layers=3").build()
+    model = bench(*settings, "model.layer_drop.layers=3", f"model.padding={padding}").build()
     batch, length = first_batch(model), model.data.length
     torch.manual_seed(7)
     losses = model.losses(batch)
     torch.manual_seed(7)
-    one, other = model.augmenter.pair(batch.histories)
+    one, other = (full(model, view) for view in model.augmenter.pair(batch.histories))
     kept = (torch.rand(3).argsort() >= 1).tolist()
 
     def encoded(histories):
-        x = model.encoder(histories, model.items(histories.items))
+        x = vectors(model, histories)
         return x, through(x, kept)
 
     def through(x, stays):
@@ -110,8 +120,8 @@ def test_losses_are_those_of_a_plain_reference(pool: str) -> None:
         torch.testing.assert_close(losses["contrast"], expected, rtol=1e-4, atol=1e-4)
         # The pass that recommends drops layers on its own.
         stays = (torch.rand(3).argsort() >= 1).tolist()
-        vectors = through(encoded(batch.histories)[0], stays)[batch.at]
-        torch.testing.assert_close(losses["next"], F.cross_entropy(vectors @ model.catalogue.T, batch.targets))
+        found = through(encoded(batch.histories)[0], stays)[batch.at]
+        torch.testing.assert_close(losses["next"], F.cross_entropy(found @ model.catalogue.T, batch.targets))
 
 
 def test_as_an_anchor_the_complement_is_what_views_are_contrasted_with() -> None:
@@ -120,10 +130,11 @@ def test_as_an_anchor_the_complement_is_what_views_are_contrasted_with() -> None
     torch.manual_seed(7)
     found = model.losses(batch)["contrast"]
     torch.manual_seed(7)
-    views = [model.layer_drop.whole(view) for view in model.augmenter.pair(batch.histories)]
+    views = [model.layer_drop.whole(full(model, view)) for view in model.augmenter.pair(batch.histories)]
+    whole = full(model, batch.histories)
     with torch.no_grad():
-        x, y = (pooled(view, model.encoder(view, model.items(view.items)), "places", length) for view in views)
-        z = pooled(batch.histories, model.complement.other.eval().vectors(batch.histories), "places", length)
+        x, y = (pooled(view, vectors(model, view), "places", length) for view in views)
+        z = pooled(whole, model.complement.other.eval().vectors(whole), "places", length)
         torch.testing.assert_close(found, 0.1 * (nce(x, y) + 0.5 * (nce(x, z) + nce(y, z))), rtol=1e-4, atol=1e-3)
 
 

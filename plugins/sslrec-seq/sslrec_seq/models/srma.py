@@ -2,8 +2,8 @@
 
 Liu, Chen, Li, Luo, Yu and Xiong, "Improving Contrastive Learning with Model Augmentation", 2022 (submitted before as
 "Self-supervised Model Augmentation for Sequential Recommendation").  Defaults follow the command that the authors' code
-is published with: neurons are masked by the encoder's own dropout and nothing else, and no encoder complements.  There
-a masked item is padding and padding counts in the comparison of views; here a view has vectors for its items alone.
+is published with: neurons are masked by the encoder's own dropout and nothing else, no encoder complements, a masked
+item is padding, and padding counts in the comparison of views.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sslrec_seq.data import SeqBatch, SeqData, Targets
 from sslrec_seq.histories import Histories
 from sslrec_seq.model_augmentation import EncoderComplement, LayerDrop, NeuronMask
 from sslrec_seq.next_item import NextItem
-from sslrec_seq.views import Pool, pooled
+from sslrec_seq.views import Pool, pooled, two_views
 
 EDITS = (Choice.of("crop", keep=0.2), Choice.of("mask", rate=0.7), Choice.of("reorder", share=0.2))
 
@@ -54,6 +54,10 @@ class SRMA(NextItem):
         """How views are compared, and how much that counts."""
         pool: Pool = "places"
         """The vector of a view: of its ``last`` place, the ``mean``, or all ``places`` end to end."""
+        padding: bool = True
+        """Whether views have vectors for padding too, up to the greatest length, which count in their comparison, and
+        mask is padding; all as in the authors' code.  Otherwise items alone count, which takes a fraction of the
+        time."""
 
     config: Config
 
@@ -79,7 +83,7 @@ class SRMA(NextItem):
 
     def views(self, histories: Histories) -> tuple[Histories, Histories]:
         """Two views of each history, changed and to be encoded otherwise."""
-        views = self.augmenter.pair(histories)
+        views = two_views(self.augmenter, histories, self.data, self.config.padding)
         complement = self.complement if self.config.complement_as == "view" else None
         for part in (self.neuron_mask, self.layer_drop, complement):
             if part is not None:
@@ -91,7 +95,7 @@ class SRMA(NextItem):
         one, other = (self.view(view) for view in self.views(batch.histories))
         loss: Tensor = self.contrast(one, other)
         if self.complement is not None and self.config.complement_as == "anchor":
-            anchors = self.pooled(batch.histories, self.complement.vectors(batch.histories))
+            anchors = self.anchors(self.complement, batch.histories)
             beside = self.contrast(one, anchors) + self.contrast(other, anchors)
             loss = loss + self.complement.config.weight * beside
         return {**super().losses(batch), "contrast": loss}
@@ -99,6 +103,12 @@ class SRMA(NextItem):
     def view(self, histories: Histories) -> Tensor:
         """The vector of each view.  ``[rows, dim]``"""
         return self.pooled(histories, super().vectors(histories))
+
+    def anchors(self, complement: EncoderComplement, histories: Histories) -> Tensor:
+        """What the other encoder makes of each history.  ``[rows, dim]``"""
+        if self.config.padding:
+            histories = histories.padded(self.data.length, self.data.masked)
+        return self.pooled(histories, complement.vectors(histories))
 
     def pooled(self, histories: Histories, vectors: Tensor) -> Tensor:
         """One vector for each history, ``[slots, dim] -> [rows, dim]``."""
