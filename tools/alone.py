@@ -66,7 +66,7 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
         home = Path(temporary)
         call([sys.executable, "-m", "venv", home / "venv"], home)
         python = home / "venv" / "bin" / "python"
-        wanted = [f"{source(CORE, ROOT, wheels)}[test]"]
+        wanted = [f"{source(CORE, ROOT, wheels)}[test]", "pytest-xdist"]
         if name != CORE:
             wanted.append(source(name, folder, wheels))
         call([python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", *wanted], home)
@@ -84,6 +84,7 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
         if name != CORE:
             shutil.copy(folder / "pyproject.toml", copied.parent / "pyproject.toml")
         options: list[str | Path] = ["-c", home / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
+        options += ["-n", "2", "--dist", "loadscope"]
         call([python, "-m", "pytest", *options, copied], home)
         if name == CORE:
             third_party(python, home)
