@@ -109,7 +109,7 @@ class TwoViews(NextItem):
         """The vector of a view: of its ``last`` place, the ``mean`` over places, or all ``places`` end to end."""
         padding: bool = False
         """Whether views have vectors for padding too, up to the greatest length, which count where it is not the
-        ``last`` place alone, and mask is padding; all as in the code of S3-Rec and what follows it."""
+        ``last`` place alone, and a masked item is padding; all as in the code of S3-Rec and what follows it."""
         momentum: Momentum.Config | None = None
         """Encode the second views by a slowly moving copy, and contrast the first with a queue of such vectors; none
         for the other views of the batch as negatives, and gradients through both."""

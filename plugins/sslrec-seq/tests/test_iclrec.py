@@ -125,8 +125,8 @@ def test_intents_are_found_without_dropout_and_without_an_end_to_training() -> N
 
 
 def test_intents_go_on_from_the_epoch_before() -> None:
-    for resume in ("true", "false"):
-        model = built(f"model.resume={resume}")
+    for warm in ("true", "false"):
+        model = built(f"model.warm_start={warm}")
         before = model.centroids.clone()
         found = []
         for seed in (1, 2):
@@ -134,7 +134,7 @@ def test_intents_go_on_from_the_epoch_before() -> None:
             model.remember("centroids", before)
             model.find_intents()
             found.append(model.centroids)
-        assert torch.equal(*found) == (resume == "true")
+        assert torch.equal(*found) == (warm == "true")
 
 
 def test_there_are_no_intents_before_the_warm_up_is_over() -> None:

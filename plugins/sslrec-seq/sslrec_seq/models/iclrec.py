@@ -51,8 +51,8 @@ class ICLRec(NextItem):
         """The vector of a view in that contrast: of its ``last`` place, the ``mean``, or all ``places`` end to end."""
         padding: bool = True
         """Whether views and histories have vectors for padding too, up to the greatest length, which count in their
-        comparison and their means, and mask is padding; all as in the authors' code.  Otherwise items alone count,
-        which takes a fraction of the time."""
+        comparison and their means, and a masked item is padding; all as in the authors' code.  Otherwise items alone
+        count, which takes a fraction of the time."""
         intent: Annotated[Choice, Of("objective")] | None = Choice.of("nt-xent", weight=0.1)
         """Contrast of each view with the intent of its history, whose weight is lambda in the paper; none leaves it
         out."""
@@ -69,7 +69,7 @@ class ICLRec(NextItem):
         """Of k-means in each epoch."""
         restarts: PositiveInt = 5
         """Random beginnings of k-means, of which the best result counts."""
-        resume: bool = True
+        warm_start: bool = True
         """Whether k-means begins with the intents of the epoch before; else every epoch begins at random."""
 
     config: Config
@@ -97,7 +97,7 @@ class ICLRec(NextItem):
     @torch.no_grad()
     def find_intents(self) -> None:
         """Cluster the means of all training histories."""
-        config, known = self.config, len(self.centroids) > 0
+        config = self.config
         self.eval()
         users, stops = self.data.asked_in_training(config.targets)
         # Rows of one length together: what is computed for the longest of them is computed for all.
@@ -105,7 +105,7 @@ class ICLRec(NextItem):
         parts = (self.data.batch(users[some], stops[some], config.targets) for some in torch.split(order, ROWS_AT_ONCE))
         means = torch.cat([self.mean(part.histories) for part in parts])
         self.train()
-        start = self.centroids if config.resume and known else None
+        start = self.centroids if config.warm_start and len(self.centroids) else None
         found = k_means(means, config.intents, config.iterations, config.restarts, start, self.clustering)
         self.remember("centroids", found)
 

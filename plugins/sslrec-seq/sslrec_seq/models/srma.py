@@ -56,8 +56,8 @@ class SRMA(NextItem):
         """The vector of a view: of its ``last`` place, the ``mean``, or all ``places`` end to end."""
         padding: bool = True
         """Whether views have vectors for padding too, up to the greatest length, which count in their comparison, and
-        mask is padding; all as in the authors' code.  Otherwise items alone count, which takes a fraction of the
-        time."""
+        a masked item is padding; all as in the authors' code.  Otherwise items alone count, which takes a fraction of
+        the time."""
 
     config: Config
 
