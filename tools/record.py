@@ -92,8 +92,17 @@ def carry_out(job: Job, threads: int, keep: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy(job.directory / name, target / name)
+    without_places(target / "environment.json")
     metrics = json.loads((target / "result.json").read_text())["metrics"]
     print(f"end   {job.name}  " + "  ".join(f"{k} {v:.4f}" for k, v in list(metrics.items())[:4]), flush=True)
+
+
+def without_places(path: Path) -> None:
+    """Leave out of a record where on this machine program and data stood: it tells nobody else anything."""
+    environment = json.loads(path.read_text())
+    environment["command"][0] = "sslrec"
+    del environment["data_root"]
+    path.write_text(json.dumps(environment, indent=1) + "\n")
 
 
 def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
