@@ -69,7 +69,7 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
         wanted = [f"{source(CORE, ROOT, wheels)}[test]", "pytest-xdist"]
         if name != CORE:
             wanted.append(source(name, folder, wheels))
-        call([python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", *wanted], home)
+        call([python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", *wanted], home)
         call([python, "-m", "pip", "check"], home)
         sslrec = python.with_name("sslrec")
         for arguments in (["--help"], ["plugins"], ["list"]):
