@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from sslrec_core.data import load_data
-from sslrec_core.environment import keep_freed_memory, pick_device
+from sslrec_core.environment import pick_device, steady_memory
 from sslrec_core.loop import Loop
 from sslrec_core.settings import resolve
 
@@ -64,7 +64,7 @@ def main() -> None:
     given = parser.parse_args()
     config = resolve(given.model, given.dataset, assignments=given.assignments).config
     device = pick_device(given.device)
-    keep_freed_memory()
+    steady_memory()
     for _ in range(2):
         began = time.perf_counter()
         data = load_data(config.data.build(), config.scenario.build(), name=config.data.name, root=given.data_dir)

@@ -23,11 +23,13 @@ from sslrec_core.rows import Rows
 from sslrec_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from sslrec_core.graph import SparseGraph
     from sslrec_core.settings import TrainConfig
 
 __all__ = [
-    "PARTS", "Array", "Coded", "Column", "Data", "Dataset", "File", "Interactions", "PairBatch", "Prepared", "Queries",
-    "Raw", "Rows", "Scenario", "Vocabulary", "load_data", "load_prepared", "tensor", "vocabulary_from",
+    "PARTS", "Array", "Coded", "Column", "Data", "Dataset", "File", "Interactions", "OverInteractions", "PairBatch",
+    "Prepared", "Queries", "Raw", "Rows", "Scenario", "Vocabulary", "load_data", "load_prepared", "tensor",
+    "vocabulary_from",
 ]  # fmt: skip
 
 
@@ -197,6 +199,48 @@ class Data(Protocol):
     ) -> Iterator[Queries]:
         """Users with something to find in ``split``, or the given ``users``, ``size`` at a time."""
         ...
+
+
+class OverInteractions:
+    """What data that contains interactions answers by them; a scenario's data inherits it and adds its own.
+
+    Stability: stable for implementers from API 1.
+    """
+
+    interactions: Interactions
+
+    @property
+    def n_users(self) -> int:
+        return self.interactions.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.interactions.n_items
+
+    @property
+    def users(self) -> Vocabulary:
+        return self.interactions.users
+
+    @property
+    def items(self) -> Vocabulary:
+        return self.interactions.items
+
+    @property
+    def graph(self) -> SparseGraph:
+        """Users and items, as :attr:`Interactions.graph`."""
+        return self.interactions.graph
+
+    def batches(
+        self, train: TrainConfig, generator: torch.Generator | None = None, rank: int = 0, world: int = 1
+    ) -> Iterator[Any]:
+        """One epoch of interactions with sampled negatives, as :meth:`Interactions.batches`."""
+        return self.interactions.batches(train, generator, rank, world)
+
+    def queries(
+        self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None
+    ) -> Iterator[Queries]:
+        """Users with something to find in ``split``, or the given ``users``, as :meth:`Interactions.queries`."""
+        return self.interactions.queries(split, size, hide, users)
 
 
 # ---- from a name to data ------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda:0") if name == "cuda" else device
 
 
-def keep_freed_memory() -> None:
+def steady_memory() -> None:
     """Ask the C library to keep the memory that tensors give back, and oneDNN to keep few kernels.
 
     Giving memory to the system and faulting it in again page by page took half of a LightGCN step on a CPU.  Only glibc

@@ -43,10 +43,10 @@ def sslrec_scenarios() -> Offer:  # type: ignore[empty-body]  # a specification 
 
     When: the first time a scenario is looked up, or a bare name has to be settled between two plugins.
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.data.Scenario`.  The plugin that offers a
-        scenario owns the names under it: where two plugins offer ``kg/kgcl``, the one that offers ``kg`` is meant.
+        scenario owns the names under it: where two plugins offer ``news/nrms``, the one that offers ``news`` is meant.
     Collected: from all plugins, each asked separately; wrappers are not called.
     Since: 0.1.
-    Example: ``return {"kg": "sslrec_kg.data:KG"}``
+    Example: ``return {"news": "sslrec_news.data:News"}``
     """
 
 
@@ -59,7 +59,7 @@ def sslrec_datasets() -> Offer:  # type: ignore[empty-body]
         is for a reader of the user's own files, which fits any scenario.
     Collected: from all plugins, each asked separately; wrappers are not called.
     Since: 0.1.
-    Example: ``return {"kg/last-fm": "sslrec_kg.datasets:LastFM"}``
+    Example: ``return {"news/adressa": "sslrec_news.datasets:Adressa"}``
     """
 
 
@@ -72,7 +72,7 @@ def sslrec_models() -> Offer:  # type: ignore[empty-body]
         scenario is for a model that works in every scenario, because it reads the interactions alone.
     Collected: from all plugins, each asked separately; wrappers are not called.
     Since: 0.1.
-    Example: ``return {"kg/kgcl": "sslrec_kg.models.kgcl:KGCL"}``
+    Example: ``return {"news/nrms": "sslrec_news.models.nrms:NRMS"}``
     """
 
 
@@ -84,7 +84,7 @@ def sslrec_encoders() -> Offer:  # type: ignore[empty-body]
     Answer: name to ``"module:Class"``, a subclass of :class:`sslrec_core.model.Encoder`.
     Collected: from all plugins, each asked separately; wrappers are not called.
     Since: 0.1.
-    Example: ``return {"rgat": "sslrec_kg.models.kgcl:RGAT"}``
+    Example: ``return {"titles": "sslrec_news.encoders:Titles"}``
     """
 
 
@@ -160,7 +160,7 @@ def sslrec_presets() -> str:  # type: ignore[empty-body]
         presets from its own plugin; those of another are used when they are asked for with ``--preset <plugin>``.
     Collected: from all plugins, each asked separately; wrappers are not called.
     Since: 0.1.
-    Example: ``return "sslrec_kg.presets"``
+    Example: ``return "sslrec_news.presets"``
     """
 
 

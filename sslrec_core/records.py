@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sslrec_core.errors import CheckpointError
-from sslrec_core.files import write_text
+from sslrec_core.files import storage, write_text
 from sslrec_core.settings import RunConfig
 
 CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
@@ -47,6 +49,22 @@ class Result:
     label: str | None
     """``selected on test`` or None."""
     seconds: float
+
+
+def append_event(directory: Path, event: Mapping[str, Any]) -> int:
+    """Add one line to the events of the run in ``directory``; how many bytes they are afterwards."""
+    path = directory / METRICS
+    with storage(path, "recording"), path.open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(event) + "\n")
+        return handle.tell()
+
+
+def keep_events(directory: Path, size: int) -> None:
+    """Cut the events of the run in ``directory`` after ``size`` bytes; what followed will be recorded again."""
+    path = directory / METRICS
+    if path.exists():
+        with storage(path, "resuming"), path.open("rb+") as handle:
+            handle.truncate(size)
 
 
 def new_name(config: RunConfig) -> str:

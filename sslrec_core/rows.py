@@ -85,9 +85,7 @@ class Rows:
         """The rows ``rows`` in that order, repeats allowed.  ``Long[q] -> Rows`` with ``q`` rows."""
         counts = self.counts[rows]
         pointers = pointers_of(counts)
-        total = int(pointers[-1])
-        shift = (self.pointers[rows] - pointers[:-1]).repeat_interleave(counts, output_size=total)
-        place = torch.arange(total, device=self.columns.device) + shift
+        place = stretches(self.pointers[rows], counts, int(pointers[-1]))
         return Rows(pointers, self.columns[place], self.n_columns)
 
     def contains(self, rows: Tensor, columns: Tensor) -> Tensor:
@@ -133,3 +131,18 @@ class Rows:
 def pointers_of(counts: Tensor) -> Tensor:
     """Where each row starts, and the end.  ``Long[rows] -> Long[rows + 1]``"""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def stretches(starts: Tensor, counts: Tensor, total: int) -> Tensor:
+    """``starts[r], starts[r] + 1, ...``, ``counts[r]`` of them for each row, end to end.
+
+    Args:
+        starts: ``Long[rows]``
+        counts: ``Long[rows]``
+        total: the sum of ``counts``, which the host knows.
+
+    Returns:
+        ``Long[total]``
+    """
+    shift = (starts - (counts.cumsum(0) - counts)).repeat_interleave(counts, output_size=total)
+    return torch.arange(total, device=starts.device) + shift

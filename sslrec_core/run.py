@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_prepared
-from sslrec_core.environment import describe, keep_freed_memory, pick_device
+from sslrec_core.environment import describe, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from sslrec_core.evaluate import rank
 from sslrec_core.files import only_process, storage, write_text
@@ -36,10 +36,11 @@ from sslrec_core.records import (
     CONFIG,
     ENVIRONMENT,
     LAST,
-    METRICS,
     RESULT,
     Progress,
     Result,
+    append_event,
+    keep_events,
     new_name,
     read_result,
     write_result,
@@ -163,7 +164,7 @@ class Run:
     def _build(self) -> None:
         config = self.config
         if self.device.type == "cpu":
-            keep_freed_memory()
+            steady_memory()
         backend = registry().find("backend", config.run.graph)
         use_backend(backend.load()(), self.device)
         torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
@@ -223,20 +224,13 @@ class Run:
             return read_result(self.directory)
         self._began_at = time.monotonic()
         with only_process(self.directory), self._stop.listening():
-            self._drop_later_events()
+            keep_events(self.directory, self.progress.events)
             self.in_training = True
             try:
                 result: Result = self.hook.sslrec_run(run=self)
             except TrainingError as error:
                 raise TrainingError(error.problem, *error.facts, self._last_good(), fix=error.fix) from error
         return result
-
-    def _drop_later_events(self) -> None:
-        """Cut what was recorded after the checkpoint that the training goes on from; it will be recorded again."""
-        events = self.directory / METRICS
-        if events.exists():
-            with storage(events, "resuming"), events.open("rb+") as handle:
-                handle.truncate(self.progress.events)
 
     def _last_good(self) -> str:
         path = self.directory / LAST
@@ -321,10 +315,7 @@ class Run:
         self._append({"event": event, "stage": self.stage.name, "epoch": self.epoch, **values})
 
     def _append(self, event: Mapping[str, Any]) -> None:
-        path = self.directory / METRICS
-        with storage(path, "recording"), path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(event) + "\n")
-            self.progress.events = handle.tell()
+        self.progress.events = append_event(self.directory, event)
 
     def recommend(self, users: Sequence[str], k: int) -> dict[str, list[tuple[Any, float]]]:
         """The ``k`` best items for each of ``users``, by raw id, with their scores.

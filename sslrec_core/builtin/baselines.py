@@ -32,18 +32,50 @@ SMALLEST = np.finfo(np.float32).tiny
 
 
 class ClosedForm(Model):
-    """A model whose parameters follow from the interactions in one step.
+    """A model whose parameters follow from the data in one step.
 
-    Implement :meth:`fit` and :meth:`scores_from`.
+    Implement :meth:`compute` and :meth:`computed`.
     """
 
     # Not the model's own Config: there are no vectors, so no size of vectors.
     class Config(Component.Config):
         fit_on: Literal["train", "train+valid"] = "train"
-        """What is fitted to, and the history that is scored from.  With ``train+valid`` the validation part is no
-        longer a judge: choose the other options with ``train`` first."""
+        """What is fitted to, and scored from where a query brings no history of its own.  With ``train+valid`` the
+        validation part is no longer a judge: choose the other options with ``train`` first."""
 
     config: Config
+
+    @abstractmethod
+    def compute(self) -> None:
+        """Compute and :meth:`remember` what scoring needs; no gradients are kept."""
+
+    @abstractmethod
+    def computed(self) -> Scorer:
+        """A scorer, after :meth:`compute`."""
+
+    def losses(self, batch: Any) -> Losses:
+        """None: nothing is learned by gradient."""
+        return {}
+
+    def stages(self, epochs: int) -> Sequence[Stage]:
+        """One fit, however many epochs are allowed."""
+        return [Stage("fit", 1, self._fit, judged=False)]
+
+    def scorer(self) -> Scorer:
+        if not self._remembered:
+            raise TrainingError(f"{type(self).__name__} has not been fitted", fix="train it, or open a finished run")
+        return self.computed()
+
+    def _fit(self, loop: Loop) -> None:
+        with torch.no_grad():
+            self.compute()
+
+
+class OfInteractions(ClosedForm):
+    """A model in closed form that reads which items each user has, in no order.
+
+    Implement :meth:`fit` and :meth:`scores_from`.
+    """
 
     @abstractmethod
     def fit(self, history: Rows) -> None:
@@ -57,28 +89,17 @@ class ClosedForm(Model):
     def scores_from(self, history: Rows) -> Scorer:
         """A scorer for users with this ``history``, after :meth:`fit`."""
 
-    def losses(self, batch: Any) -> Losses:
-        """None: nothing is learned by gradient."""
-        return {}
+    def compute(self) -> None:
+        self.fit(self._history())
 
-    def stages(self, epochs: int) -> Sequence[Stage]:
-        """One fit, however many epochs are allowed."""
-        return [Stage("fit", 1, self._fit, judged=False)]
-
-    def scorer(self) -> Scorer:
-        if not self._remembered:
-            raise TrainingError(f"{type(self).__name__} has not been fitted", fix="train it, or open a finished run")
+    def computed(self) -> Scorer:
         return self.scores_from(self._history())
-
-    def _fit(self, loop: Loop) -> None:
-        with torch.no_grad():
-            self.fit(self._history())
 
     def _history(self) -> Rows:
         return self.data.interactions.together(*self.config.fit_on.split("+"))
 
 
-class Popularity(ClosedForm):
+class Popularity(OfInteractions):
     """Recommend to everyone what most users have: the least that any model must beat."""
 
     counts: Tensor
@@ -92,7 +113,7 @@ class Popularity(ClosedForm):
         return lambda queries: counts.expand(len(queries.users), -1)
 
 
-class Neighbours(ClosedForm):
+class Neighbours(OfInteractions):
     """A score is the sum over the user's items of their similarity to the candidate, from a sparse matrix."""
 
     pointers: Tensor
@@ -207,7 +228,7 @@ def _step(matrix: csr_array, power: float) -> csr_array:
     return csr_array(diags_array((length**-power).astype(np.float32)) @ matrix)
 
 
-class EASE(ClosedForm):
+class EASE(OfInteractions):
     """Linear regression of each item on all others, with a closed form (Steck 2019)."""
 
     class Config(ClosedForm.Config):

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from sslrec_core.data import Column, Dataset, Interactions, Prepared, Raw, Scenario
-from sslrec_core.graph import SparseGraph
+from sslrec_core.data import Column, Dataset, Interactions, OverInteractions, Prepared, Raw, Scenario
 from sslrec_core.ingest.prepare import prepare_interactions
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -85,19 +84,11 @@ class Checkerboard(Dataset):
         return clue if self.config.clues == "told" else np.random.default_rng(0).permutation(clue)
 
 
-class PlainData:
+class PlainData(OverInteractions):
     """Interactions and nothing else."""
 
     def __init__(self, interactions: Interactions) -> None:
         self.interactions = interactions
-        self.users, self.items = interactions.users, interactions.items
-        self.n_users, self.n_items = interactions.n_users, interactions.n_items
-        self.batches, self.queries = interactions.batches, interactions.queries
-
-    @property
-    def graph(self) -> SparseGraph:
-        """Training interactions as a symmetrically normalised graph, users first."""
-        return self.interactions.graph
 
     def to(self, device: torch.device | str) -> PlainData:
         """The same data on ``device``."""

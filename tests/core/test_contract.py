@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sslrec_core.errors import TrainingError
-from sslrec_core.registry import registry
+from sslrec_core.registry import registry, reset
 from sslrec_core.testing import ComponentContract, ModelContract, ScenarioContract
 from sslrec_core.testing.bench import offer_worlds, separate_cache
 
@@ -82,6 +82,7 @@ def broken_parts() -> Iterator[None]:
         registry().add_file(HERE / name)
     with separate_cache():
         yield
+    reset()
 
 
 def model_contract(name: str) -> ModelContract:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from sslrec_core.data import Interactions, PairBatch, Prepared, Queries, Raw, Scenario, tensor, vocabulary_from
+from sslrec_core.data import Interactions, OverInteractions, Prepared, Raw, Scenario, tensor, vocabulary_from
 from sslrec_core.graph import SparseGraph
 from sslrec_core.ingest.prepare import prepare_interactions
-from sslrec_core.vocabulary import Vocabulary
 from sslrec_kg.numbering import distinct, number_triples
 from sslrec_kg.triples import Draw, TripleBatches, Triples, at_most
 
-if TYPE_CHECKING:
-    from sslrec_core.settings import TrainConfig
-
 
 @dataclass(frozen=True, eq=False)
-class KGData:
+class KGData(OverInteractions):
     """Interactions and a knowledge graph: entities 0 to ``n_items - 1`` are the items, others follow."""
 
     interactions: Interactions
@@ -34,30 +29,9 @@ class KGData:
     """Relations, inverses included."""
 
     @property
-    def n_users(self) -> int:
-        return self.interactions.n_users
-
-    @property
-    def n_items(self) -> int:
-        return self.interactions.n_items
-
-    @property
     def n_entities(self) -> int:
         """Entities, items included."""
         return self.triples.n_entities
-
-    @property
-    def users(self) -> Vocabulary:
-        return self.interactions.users
-
-    @property
-    def items(self) -> Vocabulary:
-        return self.interactions.items
-
-    @property
-    def graph(self) -> SparseGraph:
-        """Users and items, as :attr:`Interactions.graph`."""
-        return self.interactions.graph
 
     @cached_property
     def kg(self) -> SparseGraph:
@@ -89,12 +63,6 @@ class KGData:
     def to(self, device: torch.device | str) -> KGData:
         return KGData(self.interactions.to(device), self.triples.to(device), self.n_relations)
 
-    def batches(
-        self, train: TrainConfig, generator: torch.Generator | None = None, rank: int = 0, world: int = 1
-    ) -> Iterator[PairBatch]:
-        """One epoch of interactions with sampled negatives."""
-        return self.interactions.batches(train, generator, rank, world)
-
     def triple_batches(
         self,
         batch_size: int,
@@ -105,12 +73,6 @@ class KGData:
     ) -> TripleBatches:
         """One epoch of triples with corrupted tails, for phases that learn from the knowledge graph alone."""
         return TripleBatches(self.triples, batch_size, draw, generator, rank, world)
-
-    def queries(
-        self, split: str, size: int, hide: str = "train+valid", users: Tensor | None = None
-    ) -> Iterator[Queries]:
-        """Users with something to find in ``split``, or the given ``users``."""
-        return self.interactions.queries(split, size, hide, users)
 
 
 class KG(Scenario):

@@ -7,8 +7,7 @@ the device.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import torch
@@ -16,34 +15,25 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor
 
-from sslrec_core.builtin.baselines import ItemKNN
+from sslrec_core.builtin.baselines import ClosedForm, ItemKNN
 from sslrec_core.config import Share
 from sslrec_core.data import Array
-from sslrec_core.errors import TrainingError
-from sslrec_core.model import Component, Losses, Model, Scorer, Stage
+from sslrec_core.model import Scorer
 from sslrec_seq.data import SeqData, SeqQueries
 
 if TYPE_CHECKING:
     from sslrec_core.data import Queries
-    from sslrec_core.loop import Loop
     from sslrec_seq.histories import Histories
 
 SMALLEST = np.finfo(np.float32).tiny
 
 
-class ItemToItem(Model):
+class ItemToItem(ClosedForm):
     """A sparse matrix says what an item of a history speaks for; scores add up what the latest items say.
 
     Implement :meth:`matrix`, :meth:`weights`, and :meth:`scores_of` where the product of the two is not all.
     """
 
-    # Not the model's own Config: there are no vectors, so no size of vectors.
-    class Config(Component.Config):
-        fit_on: Literal["train", "train+valid"] = "train"
-        """What is counted; histories are whole in any case.  With ``train+valid`` the validation part is no longer a
-        judge: choose the other options with ``train`` first."""
-
-    config: Config
     data: SeqData
     pointers: Tensor
     """Row pointers of the matrix, one row for each item of a history.  Long ``[items + 1]``"""
@@ -72,17 +62,7 @@ class ItemToItem(Model):
         scores: Array = (profiles @ matrix).toarray()
         return scores
 
-    def losses(self, batch: Any) -> Losses:
-        """None: nothing is learned by gradient."""
-        return {}
-
-    def stages(self, epochs: int) -> Sequence[Stage]:
-        """One fit, however many epochs are allowed."""
-        return [Stage("fit", 1, self._fit, judged=False)]
-
-    def scorer(self) -> Scorer:
-        if not self._remembered:
-            raise TrainingError(f"{type(self).__name__} has not been fitted", fix="train it, or open a finished run")
+    def computed(self) -> Scorer:
         n = self.data.n_items
         matrix = csr_array(tuple(host(part) for part in (self.values, self.columns, self.pointers)), shape=(n, n))
 
@@ -93,7 +73,7 @@ class ItemToItem(Model):
 
         return scores
 
-    def _fit(self, loop: Loop) -> None:
+    def compute(self) -> None:
         users, items = self._steps()
         found = self.matrix(users, items)
         device = self.data.sequences.items.device

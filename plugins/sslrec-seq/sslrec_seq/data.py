@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from sslrec_core.data import Interactions, Prepared, Queries, Raw, Scenario, tensor
+from sslrec_core.data import Interactions, OverInteractions, Prepared, Queries, Raw, Scenario, tensor
 from sslrec_core.errors import DataError
 from sslrec_core.interactions import wrapped
-from sslrec_core.rows import Rows
-from sslrec_core.vocabulary import Vocabulary
+from sslrec_core.rows import Rows, stretches
 from sslrec_seq.histories import Histories
 from sslrec_seq.sequences import SequenceConfig, prepare_sequences
 
@@ -97,12 +96,10 @@ class Sequences:
         lengths = stops - starts
         if sizes is None:
             both = torch.stack([lengths.sum(), lengths.max()]) if len(lengths) else lengths.new_zeros(2)
-            total, most = (int(value) for value in both.tolist())
+            total, most = both.tolist()
         else:
             total, most = sizes
-        offsets = (starts - (lengths.cumsum(0) - lengths)).repeat_interleave(lengths, output_size=total)
-        places = torch.arange(total, device=self.items.device) + offsets
-        return Histories(self.items[places], lengths, most)
+        return Histories(self.items[stretches(starts, lengths, total)], lengths, most)
 
     def before_unread(self, users: Tensor, stops: Tensor, longest: int) -> Histories:
         """The same as :meth:`before`, for stops that were drawn in a step: nobody waits to learn the sizes."""
@@ -112,7 +109,7 @@ class Sequences:
 
 
 @dataclass(frozen=True, eq=False)
-class SeqData:
+class SeqData(OverInteractions):
     """What users met in order.  Items are 0 to ``n_items - 1``; ``masked`` stands for an item that is hidden."""
 
     interactions: Interactions
@@ -126,25 +123,9 @@ class SeqData:
     """Whether what a user has met is hidden when items are ranked."""
 
     @property
-    def n_users(self) -> int:
-        return self.interactions.n_users
-
-    @property
-    def n_items(self) -> int:
-        return self.interactions.n_items
-
-    @property
     def masked(self) -> int:
         """The number that stands for a hidden item in histories."""
         return self.n_items
-
-    @property
-    def users(self) -> Vocabulary:
-        return self.interactions.users
-
-    @property
-    def items(self) -> Vocabulary:
-        return self.interactions.items
 
     @cached_property
     def item_counts(self) -> Tensor:
@@ -157,18 +138,9 @@ class SeqData:
     @cached_property
     def training(self) -> Histories:
         """Every user's whole training sequence, users without one left out; however long.  The host waits for it."""
-        users = self.trained_users
-        return self.sequences.before(users, self.sequences.ends[users], self.length_of_all)
-
-    @property
-    def length_of_all(self) -> int:
-        """No sequence is longer than this: the number of all interactions."""
-        return len(self.sequences.items)
-
-    @cached_property
-    def trained_users(self) -> Tensor:
-        """Users with at least one training item.  ``Long[n]``"""
-        return (self.sequences.ends > self.sequences.pointers[:-1]).nonzero().squeeze(1)
+        sequences = self.sequences
+        users = (sequences.ends > sequences.pointers[:-1]).nonzero().squeeze(1)
+        return sequences.before(users, sequences.ends[users], len(sequences.items))
 
     @cached_property
     def steps(self) -> tuple[Tensor, Tensor]:
@@ -176,9 +148,7 @@ class SeqData:
         pointers, ends = self.sequences.pointers[:-1], self.sequences.ends
         counts = (ends - pointers - 1).clamp(min=0)
         users = torch.arange(self.n_users, device=ends.device).repeat_interleave(counts)
-        before = counts.cumsum(0) - counts
-        places = torch.arange(len(users), device=ends.device) - before[users] + pointers[users] + 1
-        return users, places
+        return users, stretches(pointers + 1, counts, len(users))
 
     def to(self, device: torch.device | str) -> SeqData:
         attributes = None if self.attributes is None else self.attributes.to(device)

@@ -104,12 +104,17 @@ def _files(sequences: tuple[str, int], attributes: tuple[str, int], name: str) -
     )
 
 
-class Toys(ItemSequences):
-    """Reviews of toys and games on Amazon, 5-core (19,412 users, 11,924 items, 167,597 interactions)."""
+class AmazonReviews(ItemSequences):
+    """Reviews on Amazon, as S3-Rec has them."""
 
     licence = f"{_UNLICENSED} Amazon"
     citation = f"{AMAZON}; {S3REC}"
     homepage = "https://github.com/RUCAIBox/CIKM2020-S3Rec"
+
+
+class Toys(AmazonReviews):
+    """Reviews of toys and games on Amazon, 5-core (19,412 users, 11,924 items, 167,597 interactions)."""
+
     users, items, interactions = 19_412, 11_924, 167_597
     files = _files(
         ("176c680c688d497598c4a89a03b402c0fe78d795e5db335c2e78dd5f2d778a3f", 922_166),
@@ -118,12 +123,9 @@ class Toys(ItemSequences):
     )
 
 
-class Beauty(ItemSequences):
+class Beauty(AmazonReviews):
     """Reviews of cosmetics on Amazon, 5-core (22,363 users, 12,101 items, 198,502 interactions)."""
 
-    licence = f"{_UNLICENSED} Amazon"
-    citation = f"{AMAZON}; {S3REC}"
-    homepage = "https://github.com/RUCAIBox/CIKM2020-S3Rec"
     users, items, interactions = 22_363, 12_101, 198_502
     files = _files(
         ("226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8", 1_090_094),
@@ -132,12 +134,9 @@ class Beauty(ItemSequences):
     )
 
 
-class Sports(ItemSequences):
+class Sports(AmazonReviews):
     """Reviews of sports and outdoor goods on Amazon, 5-core (35,598 users, 18,357 items, 296,337 interactions)."""
 
-    licence = f"{_UNLICENSED} Amazon"
-    citation = f"{AMAZON}; {S3REC}"
-    homepage = "https://github.com/RUCAIBox/CIKM2020-S3Rec"
     users, items, interactions = 35_598, 18_357, 296_337
     files = _files(
         ("2a095e0648872beb9982408958290f5d655db5be2911c3756b5446de9f0b8de2", 1_707_483),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslrec_core.rows import pointers_of
+from sslrec_core.rows import pointers_of, stretches
 
 Change = Callable[[Tensor], Tensor]
 
@@ -125,11 +125,8 @@ class Histories:
     def select(self, rows: Tensor) -> Histories:
         """The rows ``rows`` in that order, repeats allowed."""
         lengths = self.lengths[rows]
-        starts = self.pointers[rows]
-        pointers = pointers_of(lengths)
-        total, longest = (int(value) for value in torch.stack([pointers[-1], lengths.max()]))
-        shift = (starts - pointers[:-1]).repeat_interleave(lengths, output_size=total)
-        places = torch.arange(total, device=self.items.device) + shift
+        total, longest = torch.stack([lengths.sum(), lengths.max()]).tolist()
+        places = stretches(self.pointers[rows], lengths, total)
         return replace(self, items=self.items[places], lengths=lengths, longest=longest)
 
     def to(self, device: torch.device | str) -> Self:

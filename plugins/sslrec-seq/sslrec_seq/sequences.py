@@ -92,7 +92,7 @@ def prepare_sequences(raw: Raw, config: SequenceConfig) -> Prepared:
     item_ids, (items,) = factorise([table["item"]])
     steps = _in_order(users, items, plain(table.get("time")), plain(table.get("part")), notes)
     steps = _filtered(steps, config, len(user_ids), len(item_ids), notes)
-    steps, parts = _split(steps, user_ids, config, notes)
+    parts = _split(steps, user_ids, config, notes)
     if not (parts == splits.TRAIN).any():
         raise DataError(
             "no interaction is left to train on", *notes, fix="loosen scenario.k_core or scenario.min_length"
@@ -158,17 +158,15 @@ def _filtered(steps: Steps, config: SequenceConfig, n_users: int, n_items: int, 
     return steps
 
 
-def _split(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]) -> tuple[Steps, Array]:
+def _split(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]) -> Array:
     """Part codes of ``steps``, ascending within each user."""
     how = config.split
     if how == "auto":
         how = "own" if steps.part is not None else "leave-one-out"
     elif how != "own" and steps.part is not None:
         notes.append(f"the files' own parts are ignored: split is {how}")
-    place, total = splits.places_within(steps.users)
-    from_end = total - 1 - place
     if how == "own":
-        return steps, _own(steps, ids, config, notes)
+        return _own(steps, ids, config, notes)
     if how == "time":
         if steps.time is None:
             raise DataError(
@@ -177,22 +175,18 @@ def _split(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[st
             )
         shares = shares_in_time(config)
         notes.append(f"split at one moment for all: {percent(shares)}")
-        return steps, splits.by_time(steps.time, shares)
-    parts = np.zeros(len(steps), np.int8)
-    parts[(from_end == 0) & (place > 0)] = splits.TEST
-    if config.holdout:
-        parts[(from_end == 1) & (place > 0)] = splits.VALID
+        return splits.by_time(steps.time, shares)
     notes.append("split: each user's last item is test" + (", the one before valid" if config.holdout else ""))
-    return steps, parts
+    return splits.leave_one_out(steps.users, np.arange(len(steps)), config.holdout > 0)
 
 
 def _own(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]) -> Array:
     if steps.part is None or not (steps.part == splits.TEST).any():
         have = "parts" if steps.part is None else "test part"
         raise DataError(f"the files bring no {have}", fix="--set scenario.split=leave-one-out")
-    rank = np.array([0, 1, 2], np.int8)[steps.part]
+    parts = steps.part.astype(np.int8)
     same_user = steps.users[1:] == steps.users[:-1]
-    back = np.flatnonzero(same_user & (rank[1:] < rank[:-1]))
+    back = np.flatnonzero(same_user & (parts[1:] < parts[:-1]))
     if len(back):
         raise DataError(
             "the files' own parts are not in time order",
@@ -200,7 +194,6 @@ def _own(steps: Steps, ids: Vocabulary, config: SequenceConfig, notes: list[str]
             f"the first is of user '{ids.raw(steps.users[back[:1]])[0]}'",
             fix="--set scenario.split=leave-one-out",
         )
-    parts = rank.copy()
     if config.holdout and not (parts == splits.VALID).any():
         ends = np.flatnonzero(~np.concatenate((same_user & (parts[1:] == parts[:-1]), [False])) & (parts == 0))
         place, _ = splits.places_within(steps.users)
