@@ -128,20 +128,25 @@ class Block(nn.Module):
         """Attention of ``queries`` to ``x`` among the places of each row."""
         weight, bias = self.projections.weight, self.projections.bias
         if queries is x:
-            grid = histories.grid(self.projections(x))
+            held = self.projections(x)
         else:
             dim = x.shape[1]
-            asked, held = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
-            grid = histories.grid(torch.cat([asked, held], dim=1))
-        query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
-        mask = None if causal else histories.filled[:, None, None]
-        found = F.scaled_dot_product_attention(
-            query, key, value,
-            attn_mask=mask if histories.blank is None else histories.visible(causal)[:, None],
-            dropout_p=self.config.attention_dropout if self.training else 0.0,
-            is_causal=causal and histories.blank is None,
-        )  # fmt: skip
-        mixed: Tensor = self.mixed(histories.packed(found.transpose(1, 2).flatten(2)))
+            held = torch.cat(
+                [F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])], dim=1
+            )
+
+        def attention(rows: Histories, grid: Tensor) -> Tensor:
+            query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+            mask = None if causal else rows.filled[:, None, None]
+            found = F.scaled_dot_product_attention(
+                query, key, value,
+                attn_mask=mask if rows.blank is None else rows.visible(causal)[:, None],
+                dropout_p=self.config.attention_dropout if self.training else 0.0,
+                is_causal=causal and rows.blank is None,
+            )  # fmt: skip
+            return found.transpose(1, 2).flatten(2)
+
+        mixed: Tensor = self.mixed(histories.over_grids(held, attention))
         return mixed
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -172,8 +177,8 @@ class GRU(Encoder):
 
     def forward(self, histories: Histories, x: Tensor) -> Tensor:
         x = F.dropout(x, self.config.dropout, self.training)
-        states, _ = self.recurrent(histories.grid(x))
-        return outside(histories, self.output(inside(histories, histories.packed(states))))
+        states = histories.over_grids(x, lambda rows, grid: self.recurrent(grid)[0])
+        return outside(histories, self.output(inside(histories, states)))
 
 
 class ConvolutionalWindow(Encoder):
@@ -236,8 +241,9 @@ class MeanPooling(Encoder):
         place = torch.arange(histories.longest, device=x.device)
         ago = place[:, None] - place
         weights = (self.config.decay ** ago.clamp(min=0).to(x.dtype)) * (ago >= 0)
-        means = (weights / weights.sum(1, keepdim=True)) @ histories.grid(x)
-        return outside(histories, inside(histories, histories.packed(means)))
+        weights = weights / weights.sum(1, keepdim=True)
+        means = histories.over_grids(x, lambda rows, grid: weights[: rows.longest, : rows.longest] @ grid)
+        return outside(histories, inside(histories, means))
 
 
 def start_normal(module: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """Histories: what users met, in order, packed end to end without padding.
 
-Encoders compute on the packed items alone, where most of the work is, and lay them out as a grid only where rows have
+Encoders compute on the packed items alone, where most of the work is, and lay them out as grids only where rows have
 to be told apart by shape (attention, recurrence).  Rows begin at the left: behind the last item nothing can be seen by
 a causal encoder, so padding needs no mask there.
 """
@@ -19,6 +19,9 @@ from torch.nn import functional as F
 from sslrec_core.rows import pointers_of, stretches
 
 Change = Callable[[Tensor], Tensor]
+
+WIDTHS = (8, 16, 32)
+"""Longest rows of the grids into which a batch is divided; one more grid holds what is longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,34 @@ class Histories:
         cells = torch.where(used, (self.rows + 1) * width - ends + self.places, len(self) * width)
         flat = values.new_full((len(self) * width + 1, *rest), fill)
         return flat.index_copy(0, cells, values)[:-1].view(len(self), width, *rest)
+
+    @cached_property
+    def _alike(self) -> list[tuple[Tensor, Histories]]:
+        """Rows of like length together: the slots of each group, and the group."""
+        kind = torch.bucketize(self.lengths, self.lengths.new_tensor(WIDTHS))
+        kind_of_slot = F.pad(kind, (0, 1), value=-1)[self.rows]
+        groups = []
+        for number, width in enumerate((*WIDTHS, self.longest)):
+            slots, lengths = (kind_of_slot == number).nonzero().squeeze(1), self.lengths[kind == number]
+            if len(lengths):
+                longest = min(width, self.longest)
+                groups.append((slots, replace(self, items=self.items[slots], lengths=lengths, longest=longest)))
+        return groups
+
+    def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
+        """What ``compute`` makes of rows that are laid out as grids: ``[slots, ...] -> [slots, ...]``.
+
+        It is given histories and the grid of their values, ``[rows, longest, ...]``, and gives one of that shape.  On a
+        CPU it is called for rows of like length together, since few rows of a batch are as long as its longest.
+        Elsewhere, where the host would have to wait for their numbers and cells cost little, all rows are one grid.
+        """
+        if not values.is_cpu:
+            return self.packed(compute(self, self.grid(values)))
+        found = [
+            group.packed(compute(group, group.grid(values.index_select(0, slots)))) for slots, group in self._alike
+        ]
+        whole = values.new_zeros(len(values), *found[0].shape[1:])
+        return whole.index_copy(0, torch.cat([slots for slots, _ in self._alike]), torch.cat(found))
 
     def padded(self, length: int, blank: int) -> Histories:
         """The same rows with blanks before them, ``length`` slots each; items of the number ``blank`` become blanks."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sslrec_seq.histories import Histories, after, inside, outside
@@ -49,6 +49,26 @@ def test_a_grid_and_back(rows: list[list[int]], unused: int, spare: int) -> None
     assert torch.equal(histories.packed(grid)[:used], histories.items[:used])
     vectors = torch.stack([histories.items, histories.items + 0.5], 1)
     assert torch.equal(histories.packed(histories.grid(vectors))[:used], vectors[:used])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(0, 3))
+def test_rows_in_several_grids_give_what_one_grid_gives(lengths: list[int], unused: int) -> None:
+    histories = packed([list(range(length)) for length in lengths], unused, spare=40 - max(lengths))
+    values = torch.rand(len(histories.items), 2)
+    widths = []
+
+    def so_far_and_all(rows: Histories, grid: torch.Tensor) -> torch.Tensor:
+        """What was seen up to each place, and the sum of the whole row."""
+        widths.append(grid.shape[1])
+        return torch.cat([grid.cumsum(1), (grid * rows.filled[..., None]).sum(1, keepdim=True).expand_as(grid)], 2)
+
+    found = histories.over_grids(values, so_far_and_all)
+    several = [*widths]
+    used = sum(lengths)
+    wanted = histories.packed(so_far_and_all(histories, histories.grid(values)))
+    torch.testing.assert_close(found[:used], wanted[:used])
+    assert several == sorted({next(width for width in (8, 16, 32, 40) if length <= width) for length in lengths})
 
 
 @given(rows_of_items, st.integers(0, 3))

@@ -62,7 +62,7 @@ class TestS3Rec(ModelContract):
 class TestS3RecWithoutAttributes(ModelContract):
     model = "seq/s3rec"
     world = "seq/checkerboard"
-    settings = (*CALM, "model.pretrain_epochs=3")
+    settings = (*CALM, "model.pretrain_epochs=3", "train.batch_size=8", "optim.learning_rate=0.005")
 
 
 class TestS3RecWithAnEncoderThatLooksBackAlone(ModelContract):
