@@ -2,9 +2,10 @@
 
 Usage: python tools/record.py docs/results/lastfm-lightgcnpp.toml [--jobs 2] [--page-only]
 
-The specification names a dataset, models, protocols and seeds, and the published figures to set beside ours.  Runs that
-are complete are not repeated, runs that were cut off are resumed.  What each run leaves behind (configuration,
-environment, learning curve, result) is copied next to the page, weights are not.
+The specification names a dataset, models, protocols and seeds, and the published figures to set beside ours.  A model
+may stand in several rows, each with a ``row`` to call it by and what it sets.  Runs that are complete are not repeated,
+runs that were cut off are resumed.  What each run leaves behind (configuration, environment, learning curve, result) is
+copied next to the page, weights are not.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Job:
     """One run of a page."""
 
     page: str
+    row: str
+    """What the page calls the model with its settings."""
     model: str
     dataset: str
     protocol: str
@@ -39,7 +42,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.model}-{self.protocol}-{self.seed}".replace("/", "-")
+        return f"{self.row}-{self.protocol}-{self.seed}".replace("/", "-").replace(" ", "-")
 
     @property
     def directory(self) -> Path:
@@ -65,11 +68,22 @@ class Job:
 def jobs(page: str, spec: dict[str, Any]) -> list[Job]:
     """Every run that the specification asks for."""
     return [
-        Job(page, model["name"], spec["dataset"], protocol, seed, (*spec.get("set", ()), *model.get("set", ())))
+        Job(page, row_of(model), model["name"], spec["dataset"], protocol, seed, settings_of(spec, model))
         for model in spec["models"]
         for protocol in spec["protocols"]
         for seed in (model.get("seeds") or spec["seeds"])
     ]
+
+
+def row_of(model: dict[str, Any]) -> str:
+    """What the page calls ``model``: its ``row``, or its name where one row has it."""
+    row: str = model.get("row", model["name"])
+    return row
+
+
+def settings_of(spec: dict[str, Any], model: dict[str, Any]) -> tuple[str, ...]:
+    """Assignments of the page, then those of the row."""
+    return (*spec.get("set", ()), *model.get("set", ()))
 
 
 def carry_out(job: Job, threads: int, keep: Path) -> None:
@@ -114,14 +128,14 @@ def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
         lines.append(f"| model | seeds | {' | '.join(names)} | best epoch | training s |")
         lines.append("|---|---|" + "---:|" * (len(names) + 2))
         for model in spec["models"]:
-            mine = [job for job in wanted if (job.model, job.protocol) == (model["name"], protocol)]
+            mine = [job for job in wanted if (job.row, job.protocol) == (row_of(model), protocol)]
             files = [keep / job.name / "result.json" for job in mine]
             rows = [json.loads(path.read_text()) for path in files if path.exists()]
             if rows:
                 cells = [_spread([row["metrics"][name] for row in rows]) for name in names]
                 epochs = ", ".join(str(row["best_epoch"]) for row in rows)
                 seconds = statistics.mean(row["seconds"] for row in rows)
-                lines.append(f"| {model['name']} | {len(rows)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
+                lines.append(f"| {row_of(model)} | {len(rows)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
         published = [row for row in spec.get("published", ()) if row.get("protocol", "published") == protocol]
         for row in published:
             cells = [f"{row[name]:.4f}" if name in row else "" for name in names]
@@ -130,8 +144,8 @@ def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
     lines += ["## Commands", "", "One line a row; the seed varies.", "", "```"]
     seen = set()
     for job in wanted:
-        if (job.model, job.protocol) not in seen:
-            seen.add((job.model, job.protocol))
+        if (job.row, job.protocol) not in seen:
+            seen.add((job.row, job.protocol))
             lines.append("sslrec " + " ".join(_quoted(part) for part in job.arguments))
     lines += ["```", ""]
     return "\n".join(lines)
