@@ -22,6 +22,7 @@ STAMP := .venv/installed-$(KEY)
 
 DEMO_EPOCHS ?=
 TEST_ARGS ?= -n 2 --dist loadscope
+ALONE_TESTS ?=
 
 .PHONY: demo test check fix docs wheels alone clean
 demo: $(STAMP)
@@ -49,7 +50,7 @@ wheels: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist . $(PACKAGES:%=./%)
 
 alone: wheels
-	$(BIN)/python tools/alone.py --wheels dist
+	$(BIN)/python tools/alone.py --wheels dist --select "$(ALONE_TESTS)"
 
 clean:
 	rm -rf .venv dist build

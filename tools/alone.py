@@ -2,6 +2,7 @@
 
     python tools/alone.py                       from the source tree
     python tools/alone.py --wheels dist         from wheels, which catches files that were left out
+    python tools/alone.py --select plugin       only the tests that pytest -k would choose
     python tools/alone.py --smoke sslrec-kg     one of them, without its tests
 
 The tests run on a copy outside the repository, so that what is imported is what was installed.
@@ -60,7 +61,7 @@ def call(command: Sequence[str | Path], cwd: Path) -> None:
         sys.exit(f"failed with {done.returncode}: {' '.join(map(str, command))}")
 
 
-def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
+def check(name: str, folder: Path, wheels: Path | None, smoke: bool, select: str) -> None:
     """Install the core and ``name`` into a fresh environment and test it there."""
     with tempfile.TemporaryDirectory(prefix=f"alone-{name}-") as temporary:
         home = Path(temporary)
@@ -84,7 +85,7 @@ def check(name: str, folder: Path, wheels: Path | None, smoke: bool) -> None:
         if name != CORE:
             shutil.copy(folder / "pyproject.toml", copied.parent / "pyproject.toml")
         options: list[str | Path] = ["-c", home / "pyproject.toml", "--rootdir", home, "-p", "no:cacheprovider", "-q"]
-        options += ["-n", "2", "--dist", "loadscope"]
+        options += ["-n", "2", "--dist", "loadscope", "-k", select]
         call([python, "-m", "pytest", *options, copied], home)
         if name == CORE:
             third_party(python, home)
@@ -102,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="distributions; all of them where none is named")
     parser.add_argument("--wheels", type=Path, help="folder of built wheels to install from")
+    parser.add_argument("--select", default="", help="an expression as of pytest -k; default: all tests")
     parser.add_argument("--smoke", action="store_true", help="install and start the command, without the tests")
     options = parser.parse_args()
     known = distributions()
@@ -113,7 +115,7 @@ def main() -> None:
             print(f"{name}: not for Python {sys.version_info.major}.{sys.version_info.minor}, left out", flush=True)
             continue
         print(f"--- {name} alone", flush=True)
-        check(name, known[name], options.wheels, options.smoke)
+        check(name, known[name], options.wheels, options.smoke, options.select)
 
 
 if __name__ == "__main__":
