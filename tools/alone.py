@@ -2,7 +2,7 @@
 
     python tools/alone.py                       from the source tree
     python tools/alone.py --wheels dist         from wheels, which catches files that were left out
-    python tools/alone.py --select plugin       only the tests that pytest -k would choose
+    python tools/alone.py --select preset       only the tests that pytest -k would choose
     python tools/alone.py --smoke sslrec-kg     one of them, without its tests
 
 The tests run on a copy outside the repository, so that what is imported is what was installed.

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor
 
-from sslrec_core.builtin.baselines import ClosedForm, ItemKNN
+from sslrec_core.builtin.baselines import SMALLEST, ClosedForm, ItemKNN
 from sslrec_core.config import Share
 from sslrec_core.data import Array
 from sslrec_core.model import Scorer
@@ -24,8 +24,6 @@ from sslrec_seq.data import SeqData, SeqQueries
 if TYPE_CHECKING:
     from sslrec_core.data import Queries
     from sslrec_seq.histories import Histories
-
-SMALLEST = np.finfo(np.float32).tiny
 
 
 class ItemToItem(ClosedForm):

@@ -126,14 +126,12 @@ class Block(nn.Module):
 
     def attend(self, histories: Histories, queries: Tensor, x: Tensor, causal: bool) -> Tensor:
         """Attention of ``queries`` to ``x`` among the places of each row."""
-        weight, bias = self.projections.weight, self.projections.bias
         if queries is x:
             held = self.projections(x)
         else:
-            dim = x.shape[1]
-            held = torch.cat(
-                [F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])], dim=1
-            )
+            weight, bias, dim = self.projections.weight, self.projections.bias, x.shape[1]
+            asked, seen = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
+            held = torch.cat([asked, seen], dim=1)
 
         def attention(rows: Histories, grid: Tensor) -> Tensor:
             query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)

@@ -93,15 +93,18 @@ class Histories:
 
     def grid(self, values: Tensor, fill: float = 0) -> Tensor:
         """``values`` ``[slots, ...]`` laid out as ``[rows, longest, ...]``, ``fill`` where a row has ended."""
-        rest = values.shape[1:]
-        flat = values.new_full((len(self) * self.longest + 1, *rest), fill)
-        return flat.index_copy(0, self._cells, values)[:-1].view(len(self), self.longest, *rest)
+        return self._laid_out(values, self._cells, self.longest, fill)
 
     def grid_at_end(self, values: Tensor, width: int, fill: float = 0) -> Tensor:
         """``values`` ``[slots, ...]`` laid out as ``[rows, width, ...]``, each row at the end, ``fill`` before it."""
-        rest, used = values.shape[1:], self.rows < len(self)
+        used = self.rows < len(self)
         ends = F.pad(self.lengths, (0, 1))[self.rows]
         cells = torch.where(used, (self.rows + 1) * width - ends + self.places, len(self) * width)
+        return self._laid_out(values, cells, width, fill)
+
+    def _laid_out(self, values: Tensor, cells: Tensor, width: int, fill: float) -> Tensor:
+        """``values`` ``[slots, ...]`` in ``cells`` of a grid ``[rows, width, ...]``, behind which is one for unused slots."""
+        rest = values.shape[1:]
         flat = values.new_full((len(self) * width + 1, *rest), fill)
         return flat.index_copy(0, cells, values)[:-1].view(len(self), width, *rest)
 
