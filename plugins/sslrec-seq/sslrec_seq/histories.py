@@ -103,7 +103,7 @@ class Histories:
         return self._laid_out(values, cells, width, fill)
 
     def _laid_out(self, values: Tensor, cells: Tensor, width: int, fill: float) -> Tensor:
-        """``values`` ``[slots, ...]`` in ``cells`` of a grid ``[rows, width, ...]``, behind which is one for unused slots."""
+        """``values`` ``[slots, ...]`` in ``cells`` of ``[rows, width, ...]``; unused slots go behind the last."""
         rest = values.shape[1:]
         flat = values.new_full((len(self) * width + 1, *rest), fill)
         return flat.index_copy(0, cells, values)[:-1].view(len(self), width, *rest)
