@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses, Model, Scorer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NextItem(Model):
-    """A model that encodes a history and looks for the next item in the catalogue by dot product."""
+    """A model that encodes a history and looks in the catalogue for the next item, by dot product or cosine."""
 
     class Config(Model.Config):
         encoder: Annotated[Choice, Of("encoder")] = Choice.of("transformer")
@@ -28,6 +29,10 @@ class NextItem(Model):
         targets: Targets = "prefix"
         """``all``: each user's sequence is one row, and every place predicts the item after it.  ``prefix``: each
         beginning of a sequence is a row, and predicts one item.  ``last``: only the last training item is predicted."""
+        similarity: Literal["dot", "cosine"] = "dot"
+        """How a history's vector is compared with those of items, in training and after.  ``cosine`` takes from popular
+        items the advantage of long vectors, and wants a ``temperature`` of the loss far below 1 (Hou et al., CORE,
+        SIGIR'22, eq. 6)."""
 
     config: Config
     data: SeqData
@@ -66,9 +71,9 @@ class NextItem(Model):
         """What ``vectors`` ``[n, dim]`` of the users ``owners`` should find in the catalogue: ``targets``."""
         known = self.data.interactions.parts["train"]
         return Predictions(
-            vectors,
+            self.compared(vectors),
             targets,
-            self.catalogue,
+            self.compared(self.catalogue),
             self.data.item_counts,
             lambda draws: known.draw_absent(owners, draws),
             weights,
@@ -87,7 +92,15 @@ class NextItem(Model):
         """The scenario's batches with this model's targets."""
         return self.data.batches(loop.train, rank=loop.rank, world=loop.world, targets=self.config.targets)
 
+    def compared(self, vectors: Tensor) -> Tensor:
+        """``vectors`` ``[n, dim]`` so that their dot products are what ``similarity`` says."""
+        return F.normalize(vectors, dim=1) if self.config.similarity == "cosine" else vectors
+
+    def asking(self, queries: SeqQueries) -> Tensor:
+        """What is compared with the catalogue for each query.  ``[rows, dim]``"""
+        return self.summary(queries.histories)
+
     def scorer(self) -> Scorer:
-        """Dot products of the histories' last vectors and the catalogue."""
-        items = self.catalogue
-        return lambda queries: self.summary(cast("SeqQueries", queries).histories) @ items.T
+        """The similarity of the histories' last vectors and the catalogue."""
+        items = self.compared(self.catalogue)
+        return lambda queries: self.compared(self.asking(cast("SeqQueries", queries))) @ items.T

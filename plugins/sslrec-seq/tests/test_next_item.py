@@ -180,6 +180,19 @@ def test_gru4rec_ranks_targets_above_those_of_the_batch(data: SeqData) -> None:
     assert_same(loss, ((no - yes).sigmoid() + (no**2).sigmoid()).mean(), model)
 
 
+def test_vectors_are_compared_by_cosine_if_asked(data: SeqData) -> None:
+    options = {"similarity": "cosine", "loss": {"name": "softmax", "temperature": 0.2}}
+    model, batch = built(SASRec, data, **options), batch_of(data)
+
+    def cosines(vectors: Tensor) -> Tensor:
+        return F.cosine_similarity(vectors[:, None], model.items.weight[None, : data.n_items], dim=2)
+
+    expected = F.cross_entropy(cosines(model.vectors(batch.histories)) / 0.2, batch.targets)
+    assert_same(model.losses(batch)["next"], expected, model)
+    queries = next(iter(data.queries("test", 5)))
+    torch.testing.assert_close(model.scorer()(queries), cosines(model.summary(queries.histories)))
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_gsasrec_looks_for_items_by_other_vectors_if_asked(data: SeqData, tied: bool) -> None:
     model, batch = built(GSASRec, data, tied=tied, loss="softmax"), batch_of(data)

@@ -7,15 +7,14 @@ authors' code has a vector for it that learns.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from sslrec_core.choice import Choice, Of
-from sslrec_core.data import Queries
-from sslrec_core.model import Losses, Scorer
+from sslrec_core.model import Losses
 from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
 from sslrec_seq.masking import Places
 from sslrec_seq.next_item import NextItem
@@ -69,15 +68,9 @@ class Caser(NextItem):
         predictions = self.asked(vectors.index_select(0, asking), batch.targets[found], owners, weights)
         return {"next": self.loss(predictions)}
 
-    def scorer(self) -> Scorer:
-        """Dot products of histories and users with the output layer."""
-        items = self.catalogue
-
-        def score(queries: Queries) -> Tensor:
-            vectors = self.summary(cast("SeqQueries", queries).histories)
-            return self.personal(vectors, queries.users) @ items.T
-
-        return score
+    def asking(self, queries: SeqQueries) -> Tensor:
+        """What histories and users are, beside the output layer.  ``[rows, 2 dim + 1]``"""
+        return self.personal(super().asking(queries), queries.users)
 
 
 def next_few(batch: SeqBatch, ahead: int) -> tuple[Tensor, Tensor, Tensor | None]:
