@@ -1,4 +1,4 @@
-"""Every preset builds a configuration, and says where its values come from."""
+"""Every preset is for what exists, and builds a configuration."""
 
 from __future__ import annotations
 
@@ -29,8 +29,3 @@ def test_a_preset_resolves_and_every_value_counts(path: Path) -> None:
     dataset = "./interactions.csv" if path.stem == "default" else f"kg/{path.stem}"
     resolved = resolve(f"kg/{path.parent.name}", dataset)
     assert any(origin == f"preset {path.stem}" for origin in resolved.origins.values())
-
-
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_a_preset_says_where_it_comes_from(path: Path) -> None:
-    assert path.read_text().startswith("# ")
