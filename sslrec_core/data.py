@@ -76,7 +76,9 @@ class Raw:
 
     ``interactions`` has ``user`` and ``item`` and may have ``time`` (numbers), ``rating`` and ``part`` (0 train, 1
     valid, 2 test). ``triples`` has ``head``, ``relation``, ``tail``; ``links`` has ``item`` and ``entity`` where the
-    two have ids of their own; ``trust`` has ``source`` and ``target``, both users.
+    two have ids of their own; ``trust`` has ``source`` and ``target``, both users, and may have ``weight``;
+    ``behaviours`` has ``user``, ``item``, ``behaviour`` (its name) and may have ``time``: what users did beside
+    ``interactions``, such as to view or to put into the cart.
     """
 
     tables: dict[str, dict[str, Column]]

@@ -24,9 +24,10 @@ class Checkerboard(Dataset):
     the ``known`` items after that are for training.  Whoever learns the colours ranks the held-out item first once
     the known ones are hidden.
 
-    The table ``triples`` says the colour of each item (and its row, which tells nothing), and ``trust`` joins each
-    user to the next two of the colour.  Where ``known`` is 1 no two users share an item, so nothing else tells the
-    colours: there a model that reads such a table must do better than one to which it was given shuffled.
+    The table ``triples`` says the colour of each item (and its row, which tells nothing), ``trust`` joins each user to
+    the next two of the colour, and in ``behaviours`` users view their first two training items and put the second into
+    the cart.  Where ``known`` is 1 no two users share an item, so nothing else tells the colours: there a model that
+    reads such a table must do better than one to which it was given shuffled.
     """
 
     class Config(Dataset.Config):
@@ -37,7 +38,8 @@ class Checkerboard(Dataset):
         known: PositiveInt | None = None
         """Training items of each user; none for all but the two that are held out."""
         clues: Literal["told", "shuffled"] = "told"
-        """Whether triples and trust are about an item's and a user's own colour, or about that of a random other."""
+        """Whether triples, trust and behaviours are about an item's and a user's own colour, or about that of a random
+        other."""
         test: Literal["diagonal", "wrong"] = "diagonal"
         """Whether the test part is the diagonal, or poisoned with items of another colour."""
 
@@ -48,22 +50,27 @@ class Checkerboard(Dataset):
     homepage: ClassVar[str] = ""
 
     def read(self, root: Path) -> Raw:
-        """The tables ``interactions`` (with ``time`` and ``part``) and ``triples``; ``root`` is not read."""
+        """All tables, ``interactions`` with ``time`` and ``part``; ``root`` is not read."""
         size, colours = self.config.size, self.config.colours
         rows = size // colours
         known = min(self.config.known or rows, rows - 2)
-        step, user = np.meshgrid(np.arange(2 + known), np.arange(rows * colours), indexing="ij")
-        item = (user // colours + step) % rows * colours + user % colours
+        user, item = self._after(np.arange(2 + known), rows)
+        step = np.repeat(np.arange(2 + known), rows * colours)
         part = np.select([step == 0, step == 1], [TEST, VALID], TRAIN)
         if self.config.test == "wrong":
             item = np.where(part == TEST, (item + 1) % (rows * colours), item)
         interactions = {
-            "user": user.ravel(),
-            "item": item.ravel(),
-            "time": (step.max() - step).ravel(),
-            "part": part.ravel().astype(np.int8),
+            "user": user,
+            "item": item,
+            "time": step.max() - step,
+            "part": part.astype(np.int8),
         }
-        tables = {"interactions": interactions, "triples": self._triples(rows * colours), "trust": self._trust(rows)}
+        tables = {
+            "interactions": interactions,
+            "triples": self._triples(rows * colours),
+            "trust": self._trust(rows),
+            "behaviours": self._behaviours(rows),
+        }
         return Raw(tables)
 
     def _triples(self, size: int) -> dict[str, Column]:
@@ -74,10 +81,21 @@ class Checkerboard(Dataset):
 
     def _trust(self, rows: int) -> dict[str, Column]:
         """Each user's two successors of the same colour."""
+        user, target = self._after(np.arange(1, 3), rows)
+        return {"source": user, "target": self._told(target)}
+
+    def _behaviours(self, rows: int) -> dict[str, Column]:
+        """Each user views the first two training items, and puts the second into the cart; none that is held out."""
+        viewed, carted = (self._after(np.arange(first, min(4, rows)), rows) for first in (2, 3))
+        user, item = (np.concatenate(pair) for pair in zip(viewed, carted, strict=True))
+        kind = np.repeat(["view", "cart"], [len(viewed[0]), len(carted[0])])
+        return {"user": user, "item": self._told(item), "behaviour": kind}
+
+    def _after(self, steps: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each number, and the number so many rows further in its colour."""
         colours = self.config.colours
-        step, user = np.meshgrid(np.arange(1, 3), np.arange(rows * colours), indexing="ij")
-        target = (user // colours + step) % rows * colours + user % colours
-        return {"source": user.ravel(), "target": self._told(target.ravel())}
+        step, number = np.meshgrid(steps, np.arange(rows * colours), indexing="ij")
+        return number.ravel(), ((number // colours + step) % rows * colours + number % colours).ravel()
 
     def _told(self, clue: NDArray[np.int64]) -> NDArray[np.int64]:
         """The clue itself, or in a random order."""
