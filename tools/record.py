@@ -3,9 +3,9 @@
 Usage: python tools/record.py docs/results/lastfm-lightgcnpp.toml [--jobs 2] [--page-only]
 
 The specification names a dataset, models, protocols and seeds, and the published figures to set beside ours.  A model
-may stand in several rows, each with a ``row`` to call it by and what it sets.  Runs that are complete are not repeated,
-runs that were cut off are resumed.  What each run leaves behind (configuration, environment, learning curve, result) is
-copied next to the page, weights are not.
+may stand in several rows, each with a ``row`` to call it by, a ``preset`` and what it sets; ``plot`` names the metrics
+that tools/plot.py draws.  Runs that are complete are not repeated, runs that were cut off are resumed.  What each run
+leaves behind (configuration, environment, learning curve, result) is copied next to the page, weights are not.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Job:
     dataset: str
     protocol: str
     seed: int
+    preset: str | None
     assignments: tuple[str, ...]
 
     @property
@@ -52,6 +53,7 @@ class Job:
     def arguments(self) -> list[str]:
         """The command that repeats the run."""
         sets = [part for text in self.assignments for part in ("--set", text)]
+        preset = ["--preset", self.preset] if self.preset else []
         return [
             "train",
             self.model,
@@ -61,6 +63,7 @@ class Job:
             self.protocol,
             "--seed",
             str(self.seed),
+            *preset,
             *sets,
         ]
 
@@ -68,7 +71,16 @@ class Job:
 def jobs(page: str, spec: dict[str, Any]) -> list[Job]:
     """Every run that the specification asks for."""
     return [
-        Job(page, row_of(model), model["name"], spec["dataset"], protocol, seed, settings_of(spec, model))
+        Job(
+            page,
+            row_of(model),
+            model["name"],
+            spec["dataset"],
+            protocol,
+            seed,
+            model.get("preset"),
+            settings_of(spec, model),
+        )
         for model in spec["models"]
         for protocol in spec["protocols"]
         for seed in (model.get("seeds") or spec["seeds"])
@@ -122,6 +134,8 @@ def without_places(path: Path) -> None:
 def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
     """The page: a table for each protocol, the published figures, the command of each row."""
     lines = [f"# {spec['title']}", "", spec["text"].strip(), ""]
+    if "plot" in spec:
+        lines += [f"![{' and '.join(spec['plot'])} of every row]({keep.name}.svg)", ""]
     names = spec["metrics"]
     for protocol in spec["protocols"]:
         lines += [f"## Protocol: {protocol}" + (" (selected on test)" if protocol == "published" else ""), ""]

@@ -31,7 +31,12 @@ def record() -> ModuleType:
 def test_every_run_that_a_page_asks_for_can_be_configured(path: Path, record: ModuleType) -> None:
     specification = tomllib.loads(path.read_text())
     for model in specification["models"]:
-        resolve(model["name"], specification["dataset"], assignments=record.settings_of(specification, model))
+        resolve(
+            model["name"],
+            specification["dataset"],
+            preset=model.get("preset"),
+            assignments=record.settings_of(specification, model),
+        )
 
 
 @pytest.mark.parametrize("path", SPECIFICATIONS, ids=lambda path: path.stem)
@@ -43,3 +48,4 @@ def test_a_page_prints_what_was_recorded(path: Path, record: ModuleType) -> None
     assert written == record.page(specification, wanted, path.with_suffix("")), (
         f"python tools/record.py {path} --page-only"
     )
+    assert ("plot" in specification) == path.with_suffix(".svg").exists(), f"python tools/plot.py {path}"

@@ -1,0 +1,93 @@
+"""Draw a page of results: every row's metrics in order, ours beside published figures.
+
+Usage: python tools/plot.py docs/results/toys.toml
+
+Reads what tools/record.py copied next to the page, and writes a picture of the same name; matplotlib draws it, which
+``pip install sslrec-core[plots]`` brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from record import Job, jobs, row_of
+
+OURS, PUBLISHED = "#1f6fb4", "#9aa3ad"
+ROW = 0.26
+"""Inches a row is high."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of the picture."""
+
+    label: str
+    value: float
+    spread: float
+    ours: bool
+
+
+def bars(spec: dict[str, Any], wanted: list[Job], keep: Path, protocol: str, metric: str) -> list[Bar]:
+    """Rows with a figure for ``metric``, the best last."""
+    found = []
+    for model in spec["models"]:
+        mine = [job for job in wanted if (job.row, job.protocol) == (row_of(model), protocol)]
+        files = [path for job in mine if (path := keep / job.name / "result.json").exists()]
+        values = [json.loads(path.read_text())["metrics"][metric] for path in files]
+        if values:
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            found.append(Bar(row_of(model), statistics.mean(values), spread, True))
+    for row in spec.get("published", ()):
+        if row.get("protocol", "published") == protocol and metric in row:
+            found.append(Bar(f"{row['model']}, {row['source']}", row[metric], 0.0, False))
+    return sorted(found, key=lambda bar: bar.value)
+
+
+def draw(axes: Axes, rows: list[Bar], metric: str) -> None:
+    """One metric: a bar for each row, its figure at the end."""
+    places = range(len(rows))
+    colours = [OURS if bar.ours else PUBLISHED for bar in rows]
+    axes.barh(places, [bar.value for bar in rows], color=colours, height=0.72)
+    axes.errorbar(
+        [bar.value for bar in rows], places, xerr=[bar.spread for bar in rows], fmt="none", ecolor="#10314d", capsize=2
+    )
+    for place, bar in zip(places, rows, strict=True):
+        axes.annotate(
+            f"{bar.value:.4f}", (bar.value + bar.spread, place), (4, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(places, [bar.label for bar in rows])
+    axes.set_title(metric, loc="left")
+    axes.margins(x=0.12, y=0.01)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> None:
+    """Read the specification and the records, write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("specification", type=Path)
+    path = parser.parse_args().specification
+    spec = tomllib.loads(path.read_text())
+    keep, protocol = path.with_suffix(""), spec["protocols"][0]
+    wanted = jobs(path.stem, spec)
+    shown = {metric: bars(spec, wanted, keep, protocol, metric) for metric in spec["plot"]}
+    # Text stays text, and the same figures give the same file.
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sslrec", "font.size": 9})
+    longest = max(len(rows) for rows in shown.values())
+    figure = Figure(figsize=(6.5 * len(shown), ROW * longest + 0.8), layout="constrained", facecolor="white")
+    for axes, (metric, rows) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+        draw(axes, rows, metric)
+    figure.suptitle(f"{spec['title']}, protocol {protocol}: ours in blue, published in grey", x=0.01, ha="left")
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
