@@ -9,7 +9,6 @@ Reads what tools/record.py copied next to the page, and writes a picture of the 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tomllib
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from record import Job, jobs, row_of
+from record import Job, jobs, published, results, row_of
 
 OURS, PUBLISHED = "#1f6fb4", "#9aa3ad"
 ROW = 0.26
@@ -36,19 +35,18 @@ class Bar:
     ours: bool
 
 
-def bars(spec: dict[str, Any], wanted: list[Job], keep: Path, protocol: str, metric: str) -> list[Bar]:
-    """Rows with a figure for ``metric``, the best last."""
+def bars(spec: dict[str, Any], wanted: list[Job], keep: Path, metric: str) -> list[Bar]:
+    """Rows of the first dataset and protocol with a figure for ``metric``, the best last."""
+    dataset, protocol = spec["datasets"][0], spec["protocols"][0]
     found = []
-    for model in spec["models"]:
-        mine = [job for job in wanted if (job.row, job.protocol) == (row_of(model), protocol)]
-        files = [path for job in mine if (path := keep / job.name / "result.json").exists()]
-        values = [json.loads(path.read_text())["metrics"][metric] for path in files]
+    for row in map(row_of, spec["models"]):
+        values = [result["metrics"][metric] for result in results(wanted, keep, (dataset, row, protocol))]
         if values:
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            found.append(Bar(row_of(model), statistics.mean(values), spread, True))
-    for row in spec.get("published", ()):
-        if row.get("protocol", "published") == protocol and metric in row:
-            found.append(Bar(f"{row['model']}, {row['source']}", row[metric], 0.0, False))
+            found.append(Bar(row, statistics.mean(values), spread, True))
+    for paper in published(spec, dataset, protocol):
+        if metric in paper:
+            found.append(Bar(f"{paper['model']}, {paper['source']}", paper[metric], 0.0, False))
     return sorted(found, key=lambda bar: bar.value)
 
 
@@ -76,16 +74,17 @@ def main() -> None:
     parser.add_argument("specification", type=Path)
     path = parser.parse_args().specification
     spec = tomllib.loads(path.read_text())
-    keep, protocol = path.with_suffix(""), spec["protocols"][0]
     wanted = jobs(path.stem, spec)
-    shown = {metric: bars(spec, wanted, keep, protocol, metric) for metric in spec["plot"]}
+    shown = {metric: bars(spec, wanted, path.with_suffix(""), metric) for metric in spec["plot"]}
     # Text stays text, and the same figures give the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sslrec", "font.size": 9})
     longest = max(len(rows) for rows in shown.values())
     figure = Figure(figsize=(6.5 * len(shown), ROW * longest + 0.8), layout="constrained", facecolor="white")
     for axes, (metric, rows) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         draw(axes, rows, metric)
-    figure.suptitle(f"{spec['title']}, protocol {protocol}: ours in blue, published in grey", x=0.01, ha="left")
+    figure.suptitle(
+        f"{spec['title']}, protocol {spec['protocols'][0]}: ours in blue, published in grey", x=0.01, ha="left"
+    )
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 

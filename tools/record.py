@@ -2,7 +2,7 @@
 
 Usage: python tools/record.py docs/results/lastfm-lightgcnpp.toml [--jobs 2] [--page-only]
 
-The specification names a dataset, models, protocols and seeds, and the published figures to set beside ours.  A model
+The specification names datasets, models, protocols and seeds, and the published figures to set beside ours.  A model
 may stand in several rows, each with a ``row`` to call it by, a ``preset`` and what it sets; ``plot`` names the metrics
 that tools/plot.py draws.  Runs that are complete are not repeated, runs that were cut off are resumed.  What each run
 leaves behind (configuration, environment, learning curve, result) is copied next to the page, weights are not.
@@ -32,6 +32,8 @@ class Job:
     """One run of a page."""
 
     page: str
+    place: str
+    """What the name begins with: nothing, or the dataset where the page has several."""
     row: str
     """What the page calls the model with its settings."""
     model: str
@@ -43,7 +45,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.row}-{self.protocol}-{self.seed}".replace("/", "-").replace(" ", "-")
+        return f"{self.place}{self.row}-{self.protocol}-{self.seed}".replace("/", "-").replace(" ", "-")
 
     @property
     def directory(self) -> Path:
@@ -70,18 +72,22 @@ class Job:
 
 def jobs(page: str, spec: dict[str, Any]) -> list[Job]:
     """Every run that the specification asks for."""
+    datasets = spec["datasets"]
     return [
         Job(
-            page,
-            row_of(model),
-            model["name"],
-            spec["dataset"],
-            protocol,
-            seed,
-            model.get("preset"),
-            settings_of(spec, model),
+            page=page,
+            place=f"{dataset}-" if len(datasets) > 1 else "",
+            row=row_of(model),
+            model=model["name"],
+            dataset=dataset,
+            protocol=protocol,
+            seed=seed,
+            preset=model.get("preset"),
+            assignments=settings_of(spec, model),
         )
+        for dataset in datasets
         for model in spec["models"]
+        if dataset in model.get("datasets", datasets)
         for protocol in spec["protocols"]
         for seed in (model.get("seeds") or spec["seeds"])
     ]
@@ -132,37 +138,58 @@ def without_places(path: Path) -> None:
 
 
 def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
-    """The page: a table for each protocol, the published figures, the command of each row."""
+    """The page: a table for each dataset and protocol, the published figures, the command of each row."""
     lines = [f"# {spec['title']}", "", spec["text"].strip(), ""]
     if "plot" in spec:
         lines += [f"![{' and '.join(spec['plot'])} of every row]({keep.name}.svg)", ""]
-    names = spec["metrics"]
-    for protocol in spec["protocols"]:
-        lines += [f"## Protocol: {protocol}" + (" (selected on test)" if protocol == "published" else ""), ""]
-        lines.append(f"| model | seeds | {' | '.join(names)} | best epoch | training s |")
-        lines.append("|---|---|" + "---:|" * (len(names) + 2))
-        for model in spec["models"]:
-            mine = [job for job in wanted if (job.row, job.protocol) == (row_of(model), protocol)]
-            files = [keep / job.name / "result.json" for job in mine]
-            rows = [json.loads(path.read_text()) for path in files if path.exists()]
-            if rows:
-                cells = [_spread([row["metrics"][name] for row in rows]) for name in names]
-                epochs = ", ".join(str(row["best_epoch"]) for row in rows)
-                seconds = statistics.mean(row["seconds"] for row in rows)
-                lines.append(f"| {row_of(model)} | {len(rows)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
-        published = [row for row in spec.get("published", ()) if row.get("protocol", "published") == protocol]
-        for row in published:
-            cells = [f"{row[name]:.4f}" if name in row else "" for name in names]
-            lines.append(f"| *{row['model']}, {row['source']}* | | {' | '.join(cells)} | | |")
-        lines.append("")
+    for dataset in spec["datasets"]:
+        for protocol in spec["protocols"]:
+            lines += [f"## {_heading(spec, dataset, protocol)}", "", *_table(spec, wanted, keep, dataset, protocol), ""]
     lines += ["## Commands", "", "One line a row; the seed varies.", "", "```"]
-    seen = set()
-    for job in wanted:
-        if (job.row, job.protocol) not in seen:
-            seen.add((job.row, job.protocol))
-            lines.append("sslrec " + " ".join(_quoted(part) for part in job.arguments))
-    lines += ["```", ""]
-    return "\n".join(lines)
+    first = {(job.dataset, job.row, job.protocol): job for job in reversed(wanted)}
+    lines += ["sslrec " + " ".join(_quoted(part) for part in job.arguments) for job in reversed(first.values())]
+    return "\n".join([*lines, "```", ""])
+
+
+def _heading(spec: dict[str, Any], dataset: str, protocol: str) -> str:
+    where = f"{dataset}, protocol" if len(spec["datasets"]) > 1 else "Protocol:"
+    return f"{where} {protocol}" + (" (selected on test)" if protocol == "published" else "")
+
+
+def _table(spec: dict[str, Any], wanted: list[Job], keep: Path, dataset: str, protocol: str) -> list[str]:
+    """A row for each of ours that has a finished run, then the published ones."""
+    names = spec["metrics"]
+    lines = [
+        f"| model | seeds | {' | '.join(names)} | best epoch | training s |",
+        "|---|---|" + "---:|" * (len(names) + 2),
+    ]
+    for model in spec["models"]:
+        rows = results(wanted, keep, (dataset, row_of(model), protocol))
+        if rows:
+            cells = [_spread([row["metrics"][name] for row in rows]) for name in names]
+            epochs = ", ".join(str(row["best_epoch"]) for row in rows)
+            seconds = statistics.mean(row["seconds"] for row in rows)
+            lines.append(f"| {row_of(model)} | {len(rows)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
+    for row in published(spec, dataset, protocol):
+        cells = [f"{row[name]:.4f}" if name in row else "" for name in names]
+        lines.append(f"| *{row['model']}, {row['source']}* | | {' | '.join(cells)} | | |")
+    return lines
+
+
+def results(wanted: list[Job], keep: Path, row: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """What the finished runs of a dataset's row under a protocol gave."""
+    files = [keep / job.name / "result.json" for job in wanted if (job.dataset, job.row, job.protocol) == row]
+    return [json.loads(path.read_text()) for path in files if path.exists()]
+
+
+def published(spec: dict[str, Any], dataset: str, protocol: str) -> list[dict[str, Any]]:
+    """The published figures for a dataset under a protocol."""
+    rows = spec.get("published", ())
+    return [
+        row
+        for row in rows
+        if (row.get("dataset", spec["datasets"][0]), row.get("protocol", "published")) == (dataset, protocol)
+    ]
 
 
 def _quoted(text: str) -> str:

@@ -30,13 +30,8 @@ def record() -> ModuleType:
 @pytest.mark.parametrize("path", SPECIFICATIONS, ids=lambda path: path.stem)
 def test_every_run_that_a_page_asks_for_can_be_configured(path: Path, record: ModuleType) -> None:
     specification = tomllib.loads(path.read_text())
-    for model in specification["models"]:
-        resolve(
-            model["name"],
-            specification["dataset"],
-            preset=model.get("preset"),
-            assignments=record.settings_of(specification, model),
-        )
+    for job in record.jobs(path.stem, specification):
+        resolve(job.model, job.dataset, preset=job.preset, assignments=job.assignments)
 
 
 @pytest.mark.parametrize("path", SPECIFICATIONS, ids=lambda path: path.stem)
