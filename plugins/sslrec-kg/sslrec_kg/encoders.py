@@ -9,10 +9,10 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslrec_core.builtin.dropout import dropout
 from sslrec_core.config import Rate
 from sslrec_core.graph import SparseGraph, edge_softmax
 from sslrec_core.model import Encoder
-from sslrec_kg.dropout import dropout
 
 TABLES = 2
 """Numbers in tables of nodes by relations that are as cheap as one number of a vector per edge; measured on a CPU."""

@@ -12,7 +12,6 @@ from sslrec_core.data import Interactions, PairBatch, Rows, Vocabulary
 from sslrec_core.graph import SparseGraph
 from sslrec_core.testing import ComponentContract, ModelContract
 from sslrec_kg.data import KGData
-from sslrec_kg.dropout import dropout
 from sslrec_kg.encoders import RGAT
 from sslrec_kg.models.kgcl import KGCL, View, random_mask, with_triples
 from sslrec_kg.objectives import Translation
@@ -144,18 +143,6 @@ def test_without_residual_an_entity_is_what_its_neighbours_say(data: KGData) -> 
     x = torch.ones(14, 6)
     known = torch.bincount(data.triples.heads, minlength=14) > 0
     torch.testing.assert_close(encoder(data.kg, data.relation, x, torch.randn(5, 6)), x * known[:, None])
-
-
-# ---- dropout
-
-
-def test_dropout_drops_so_many_and_keeps_the_mean() -> None:
-    x = torch.ones(1000, 101)
-    dropped = dropout(x, 0.3, True)
-    assert ((dropped == 0).double().mean() - 0.3).abs() < 0.01
-    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
-    assert dropout(x, 0.3, False) is x
-    assert not torch.equal(dropout(x, 0.3, True), dropped)
 
 
 # ---- triples

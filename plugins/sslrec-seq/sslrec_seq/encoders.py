@@ -14,6 +14,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslrec_core.builtin.dropout import dropout
 from sslrec_core.config import Rate, Share
 from sslrec_core.errors import ConfigError
 from sslrec_core.model import Encoder
@@ -77,7 +78,7 @@ class Transformer(Encoder):
             x = x + self.positions(self.position_of(histories))
         if self.input_norm is not None:
             x = self.input_norm(x)
-        x = F.dropout(x, self.config.dropout, self.training)
+        x = dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
             x = block(histories, x, causal)
         if self.output_norm is not None:
@@ -121,7 +122,7 @@ class Block(nn.Module):
 
     def feed(self, histories: Histories, x: Tensor) -> Tensor:
         """The feed-forward network, changed as the histories ask."""
-        wide = F.dropout(self.activation(self.wide(x)), self.config.inner_dropout, self.training)
+        wide = dropout(self.activation(self.wide(x)), self.config.inner_dropout, self.training)
         return inside(histories, self.narrow(wide))
 
     def attend(self, histories: Histories, queries: Tensor, x: Tensor, causal: bool) -> Tensor:
@@ -148,7 +149,7 @@ class Block(nn.Module):
         return mixed
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.config.dropout, self.training)
+        return dropout(x, self.config.dropout, self.training)
 
 
 class GRU(Encoder):
@@ -174,7 +175,7 @@ class GRU(Encoder):
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, histories: Histories, x: Tensor) -> Tensor:
-        x = F.dropout(x, self.config.dropout, self.training)
+        x = dropout(x, self.config.dropout, self.training)
         states = histories.over_grids(x, lambda rows, grid: self.recurrent(grid)[0])
         return outside(histories, self.output(inside(histories, states)))
 
@@ -209,7 +210,7 @@ class ConvolutionalWindow(Encoder):
             stretches = windows.unfold(1, height, 1).transpose(2, 3).reshape(slots, size - height + 1, height * dim)
             across.append(F.relu(filters(stretches)).amax(1))
         down = self.along_dims(windows.transpose(1, 2)).flatten(1)
-        found = F.dropout(torch.cat([*across, down], dim=1), self.config.dropout, self.training)
+        found = dropout(torch.cat([*across, down], dim=1), self.config.dropout, self.training)
         return outside(histories, F.relu(inside(histories, self.output(found))))
 
     def windows(self, histories: Histories, x: Tensor) -> Tensor:
@@ -235,7 +236,7 @@ class MeanPooling(Encoder):
         super().__init__(config)
 
     def forward(self, histories: Histories, x: Tensor) -> Tensor:
-        x = F.dropout(x, self.config.dropout, self.training)
+        x = dropout(x, self.config.dropout, self.training)
         place = torch.arange(histories.longest, device=x.device)
         ago = place[:, None] - place
         weights = (self.config.decay ** ago.clamp(min=0).to(x.dtype)) * (ago >= 0)

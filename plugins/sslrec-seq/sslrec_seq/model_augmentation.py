@@ -15,6 +15,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslrec_core.builtin.dropout import dropout
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate
 from sslrec_core.model import Stage
@@ -36,7 +37,7 @@ class NeuronMask(ModelAugmenter):
 
     def forward(self, histories: Histories) -> Histories:
         """The same histories, to be encoded with other neurons each time."""
-        return histories.changed_by(inside=lambda x: F.dropout(x, self.config.rate))
+        return histories.changed_by(inside=lambda x: dropout(x, self.config.rate, True))
 
 
 class LayerDrop(ModelAugmenter):
@@ -111,7 +112,7 @@ class AddedLayer(nn.Module):
         found = F.gelu(self.wide(x))
         if self.narrow is not None:
             found = self.narrow(found)
-        normed: Tensor = self.norm(x + F.dropout(found, self.dropout, self.training))
+        normed: Tensor = self.norm(x + dropout(found, self.dropout, self.training))
         return normed
 
 
