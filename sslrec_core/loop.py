@@ -198,14 +198,14 @@ class Defaults:
 
     @hookimpl(trylast=True)
     def sslrec_run(self, run: Run) -> Result:
-        """The stages, then the best checkpoint, then the test part: once."""
+        """The stages, then the best checkpoint, then the test part: once, if it is asked for."""
         for stage in run.remaining_stages():
             run.stage = stage
             for epoch in run.remaining_epochs():
                 run.epoch = epoch
                 run.finish_epoch(run.hook.sslrec_epoch(run=run))
         run.restore_best()
-        return run.finish(run.hook.sslrec_evaluate(run=run, split="test"))
+        return run.finish(run.hook.sslrec_evaluate(run=run, split="test") if run.config.run.test else {})
 
     @hookimpl(trylast=True)
     def sslrec_epoch(self, run: Run) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Presets: files ``<model>/<dataset>.toml`` in a package that a plugin names."""
+"""Presets: files ``<model>/<dataset>.toml`` in a package that a plugin names, and ``<model>/space.toml`` to tune."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslrec_core.config import parse_toml
@@ -13,6 +14,9 @@ from sslrec_core.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from sslrec_core.discovery import Plugin
+
+SPACE = "space.toml"
+"""The name of a model's search space, which stands beside its presets."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,20 @@ def presets_in(plugin: Plugin) -> Iterator[Preset]:
             yield from _in_folder(plugin.name, inner, f"{folder.name}/{inner.name}")
 
 
+def spaces_in(plugin: Plugin) -> dict[str, Path]:
+    """The search spaces of one plugin, by model."""
+    try:
+        root = files(plugin.presets) if plugin.presets else None
+    except ModuleNotFoundError:
+        return {}  # noted where presets are listed
+    found: dict[str, Path] = {}
+    for folder in _folders(root) if root else ():
+        for model, place in ((folder.name, folder), *((f"{folder.name}/{one.name}", one) for one in _folders(folder))):
+            if (file := place / SPACE).is_file():
+                found[model] = Path(str(file))
+    return found
+
+
 def _folders(root: Traversable) -> list[Traversable]:
     inside = [one for one in root.iterdir() if one.is_dir() and one.name != "__pycache__"]
     return sorted(inside, key=lambda one: one.name)
@@ -68,6 +86,6 @@ def _folders(root: Traversable) -> list[Traversable]:
 
 def _in_folder(plugin: str, folder: Traversable, model: str) -> Iterator[Preset]:
     for file in sorted(folder.iterdir(), key=lambda one: one.name):
-        if file.name.endswith(".toml"):
+        if file.name.endswith(".toml") and file.name != SPACE:
             dataset, _, variant = file.name.removesuffix(".toml").partition(".")
             yield Preset(plugin, model, dataset, variant or None, file)

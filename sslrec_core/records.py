@@ -42,7 +42,7 @@ class Result:
 
     path: Path
     metrics: dict[str, float]
-    """On the test part, with the best epoch's weights."""
+    """On the test part, with the best epoch's weights; empty if that was not asked for."""
     selection: dict[str, float]
     """On the part that chose the epoch, at that epoch."""
     best_epoch: int | None

@@ -16,7 +16,7 @@ from typing import Any
 
 from sslrec_core.discovery import BUILTIN, Plugin, adopt_module, discover, load_file, offers
 from sslrec_core.errors import AmbiguousName, PluginError, UnknownName, closest
-from sslrec_core.presets import Preset, presets_in
+from sslrec_core.presets import Preset, presets_in, spaces_in
 from sslrec_core.summary import forget, summary_of
 
 BASES = {
@@ -221,6 +221,11 @@ class Registry:
     def presets(self) -> list[Preset]:
         """Every preset of every plugin."""
         return [preset for plugin in self.plugins.values() for preset in presets_in(plugin)]
+
+    def space(self, model: Entry) -> Path | None:
+        """The search space that the plugin of ``model`` ships for it."""
+        found = spaces_in(self.plugins[model.plugin])
+        return found.get(model.name) or found.get(model.short_name)
 
     def notes(self) -> list[str]:
         """One line for each plugin that is installed but broken or switched off."""

@@ -62,9 +62,15 @@ class Run:
     epoch: int = 0
 
     def __init__(
-        self, config: RunConfig, directory: Path, data_root: Path | None = None, say: Say = lambda text: None
+        self,
+        config: RunConfig,
+        directory: Path,
+        data_root: Path | None = None,
+        say: Say = lambda text: None,
+        listeners: Sequence[object] = (),
     ) -> None:
         self.say = say
+        self._listeners = listeners
         self.device = pick_device(config.run.device)
         self.config = config.model_copy(update={"run": config.run.model_copy(update={"device": str(self.device)})})
         self.directory = directory
@@ -87,10 +93,12 @@ class Run:
         runs: Path = Path("runs"),
         data_root: Path | None = None,
         say: Say = lambda text: None,
+        listeners: Sequence[object] = (),
     ) -> Run:
         """A new run in a new directory: ``directory``, or one named after model, dataset and time under ``runs``.
 
-        Everything is built before the directory is made, so that a mistake leaves nothing behind.
+        Everything is built before the directory is made, so that a mistake leaves nothing behind.  ``listeners`` hold
+        run hooks like callbacks, for whoever trains from Python; they are no part of the configuration.
 
         Raises:
             StorageError: the directory exists or cannot be made.
@@ -101,7 +109,7 @@ class Run:
             with storage(directory, "making the run directory"):
                 if directory.exists():
                     raise FileExistsError(directory)
-        run = cls(config, directory or runs / new_name(config), data_root, say)
+        run = cls(config, directory or runs / new_name(config), data_root, say, listeners)
         # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
         new = run.directory.with_name(f".{run.directory.name}.{os.getpid()}.new")
         environment = describe(run.config, run.device, data_root) | {"data": run.facts}
@@ -183,7 +191,7 @@ class Run:
         self.callbacks = [choice.build() for choice in config.run.callbacks]
         manager = pluggy.PluginManager("sslrec")
         manager.add_hookspecs(RunHooks)
-        for listener in (Defaults(), *self.callbacks):
+        for listener in (Defaults(), *self.callbacks, *self._listeners):
             try:
                 manager.register(listener)
                 manager.check_pending()
@@ -302,8 +310,9 @@ class Run:
         self._load_best()
 
     def finish(self, metrics: Mapping[str, float]) -> Result:
-        """Record the test metrics and write ``result.json``: its presence means that the run is complete."""
-        self._append({"event": "test", "metrics": dict(metrics)})
+        """Record the test metrics, if any, and write ``result.json``: its presence means that the run is complete."""
+        if metrics:
+            self._append({"event": "test", "metrics": dict(metrics)})
         progress, seconds = self.progress, round(self.progress.seconds, 3)
         chosen = progress.best_metrics or {}
         result = Result(self.directory, dict(metrics), chosen, progress.best_epoch, self.config.label, seconds)

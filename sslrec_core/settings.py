@@ -80,6 +80,9 @@ class RunSection(Config):
     """Graph backend, see ``sslrec list backends``."""
     callbacks: tuple[Annotated[Choice, Of("callback")], ...] = (Choice.of("progress"),)
     """What listens to the run; nothing that is not named here does."""
+    test: bool = True
+    """Evaluate the best epoch on the test part when the training is over.  Without, the result has what was selected by
+    alone, as while options are still being chosen; ``sslrec evaluate`` does it later."""
     checkpoint_seconds: NonNegativeFloat = 20.0
     """Least time between two checkpoints; they are written at the end of an epoch.  Resuming from any is exact."""
     deterministic: bool = False

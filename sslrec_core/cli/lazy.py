@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": "sslrec_core.cli.train:command",
+    "tune": "sslrec_core.cli.tune:command",
     "evaluate": "sslrec_core.cli.evaluate:command",
     "recommend": "sslrec_core.cli.recommend:command",
     "data": "sslrec_core.cli.data:app",

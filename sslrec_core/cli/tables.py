@@ -20,8 +20,8 @@ def metrics_table(result: Result, config: RunConfig) -> None:
     table.add_column("metric")
     table.add_column(config.train.select_on, justify="right")
     table.add_column("test", justify="right", style="bold")
-    for name, value in plain(result.metrics).items():
-        table.add_row(name, _figure(result.selection.get(name)), _figure(value))
+    for name in plain(result.metrics or result.selection):
+        table.add_row(name, _figure(result.selection.get(name)), _figure(result.metrics.get(name)))
     console.print(table)
     console.print(f"run {result.path}  {result.seconds:.1f} s", soft_wrap=True)
 

@@ -6,6 +6,8 @@ import re
 
 from sslrec_core.registry import registry
 from sslrec_core.settings import resolve
+from sslrec_core.tuning.space import Space
+from sslrec_core.tuning.study import configured
 
 LEAST = 4
 """A test over a collection that came out empty would pass."""
@@ -36,3 +38,14 @@ def test_every_preset_names_its_sources() -> None:
         lines = preset.file.read_text(encoding="utf-8").splitlines()
         assert lines[0].startswith("# "), f"{preset.file}: the first line does not say where values come from"
         assert any(re.match(r"^[\w.]+ *=", line) for line in lines), f"{preset.file}: sets nothing"
+
+
+def test_every_search_space_is_of_options_that_its_model_has() -> None:
+    spaces = {model: file for model in registry().entries("model") if (file := registry().space(model)) is not None}
+    assert len(spaces) >= LEAST
+    for model, file in spaces.items():
+        space = Space.read(file)
+        demo = registry().find("dataset", "demo", model.scenario)
+        base = resolve(model.name, demo.name).config
+        configured(base, space, space.example())
+        assert space.present(base.model_dump(mode="json")) is not None, f"{file} leaves the default preset out"

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import sslrec_seq.presets
+from sslrec_core.presets import SPACE
 from sslrec_core.registry import registry
 from sslrec_core.settings import resolve
 
 FOLDER = Path(sslrec_seq.presets.__file__).parent
-PRESETS = sorted(FOLDER.glob("*/*.toml"))
+PRESETS = sorted(path for path in FOLDER.glob("*/*.toml") if path.name != SPACE)
 DATASETS = ("beauty", "sports", "toys", "yelp")
 BASELINES = ("markov", "neighbours", "recent-itemknn")
 

@@ -1,0 +1,1 @@
+"""Tuning: choosing options by what they give on the validation part."""

@@ -1,0 +1,247 @@
+"""Tuning: spaces, studies, and what is left when somebody pulls the plug."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sslrec_core.cli import main
+from sslrec_core.errors import CheckpointError, ConfigError, StorageError
+from sslrec_core.settings import resolve
+from sslrec_core.tuning.report import outcome, save_preset
+from sslrec_core.tuning.space import Space
+from sslrec_core.tuning.study import RETRY, Settings, Study, worker_name
+from sslrec_core.tuning.worker import News, work
+
+# Optuna's journal closes its file when its reader is collected, which is a warning, and warnings are errors here.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+SMALL = ["model.neighbours=5"]
+SPACE = """
+["model.neighbours"]
+low = 1
+high = 9
+
+["model.similarity"]
+choices = ["cosine", "jaccard"]
+"""
+
+
+def space_of(folder: Path, text: str) -> Space:
+    file = folder / "space.toml"
+    file.write_text(text)
+    return Space.read(file)
+
+
+def settings(folder: Path, **changed: Any) -> Settings:
+    return Settings(**{"name": "test", "store": str(folder / "study.journal"), "prune": False} | changed)
+
+
+def study(folder: Path, text: str = SPACE, **changed: Any) -> Study:
+    folder.mkdir(exist_ok=True)
+    config = resolve("itemknn", "cf/demo", assignments=["data.users=120", "data.items=90", *SMALL]).config
+    place = folder / "study"
+    return Study.create(place, config, space_of(folder, text), settings(place, **changed))
+
+
+# ---- spaces -------------------------------------------------------------------------------------
+
+
+def test_values_of_a_space(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        '["a.whole"]\nlow = 1\nhigh = 3\n["a.even"]\nlow = 0\nhigh = 6\nstep = 2\n'
+        '["a.tenths"]\nlow = 0.1\nhigh = 0.4\nstep = 0.1\n'
+        '["a.any"]\nchoices = ["x", 2, {name = "y"}]\n["a.rate"]\nlow = 1e-4\nhigh = 1e-1\nlog = true\n',
+    )
+    values = {key: dimension.values() for key, dimension in space.dimensions.items()}
+    assert values["a.whole"] == [1, 2, 3]
+    assert values["a.even"] == [0, 2, 4, 6]
+    assert values["a.tenths"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert values["a.any"] == ['"x"', "2", '{name = "y"}']
+    assert values["a.rate"] is None
+    trial = optuna.create_study().ask()
+    params = space.suggest(trial)
+    assert all(dimension.holds(params[key]) for key, dimension in space.dimensions.items())
+    written = dict(text.split("=", 1) for text in space.assignments(params))
+    assert float(written["a.rate"]) == pytest.approx(params["a.rate"], rel=1e-3)
+    assert len(written["a.rate"]) <= len("0.0001234")
+    again = space_of(tmp_path, space.to_toml())
+    assert again.dimensions == space.dimensions
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('["a.b"]\nlow = 2\nhigh = 2\n', "the range is empty: low = 2 is not below high = 2"),
+        ('["a.b"]\nlow = 2\n', "give low and high, or choices"),
+        ('["a.b"]\nlow = 0.0\nhigh = 1.0\nlog = true\n', "a logarithmic range begins above 0"),
+        ('["a.b"]\nchoices = [1]\n', "choices are two or more"),
+        ('["a.b"]\nlowest = 1\n', "no such key"),
+        ("[a.b]\nlow = 1\nhigh = 2\n", r'quote the whole key: \["a.b"\]'),
+        ("", "has no option to try"),
+        ('"a.b" = 3\n', "a.b is no table"),
+    ],
+)
+def test_a_space_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        space_of(tmp_path, text)
+
+
+def test_a_key_that_is_no_option_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neighbors: no such key, closest: neighbours"):
+        study(tmp_path, '["model.neighbors"]\nlow = 1\nhigh = 2\n')
+    assert not (tmp_path / "study").exists()
+
+
+# ---- studies ------------------------------------------------------------------------------------
+
+
+def test_the_first_trial_is_what_was_there_and_none_sees_the_test_part(tmp_path: Path) -> None:
+    found = study(tmp_path)
+    news: list[News] = []
+    work(found.folder, 4, 1, None, news.append)
+    trials = found.trials()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert trials[0].params["model.neighbours"] == 5
+    best = outcome(found)
+    assert best.best.value == max(trial.value for trial in trials if trial.value is not None)
+    assert best.present is not None
+    assert best.present.number == 0
+    assert [one.trial for one in news if one.state == "complete"] == [0, 1, 2, 3]
+    events = [(found.directory(trial.number) / "metrics.jsonl").read_text() for trial in trials]
+    assert all('"valid"' in text and '"test"' not in text for text in events)
+
+
+def test_a_grid_is_tried_once_as_a_whole(tmp_path: Path) -> None:
+    text = '["model.neighbours"]\nchoices = [3, 5, 7]\n["model.shrink"]\nlow = 0\nhigh = 1\n'
+    found = study(tmp_path, text, sampler="grid")
+    work(found.folder, 100, 1, None, lambda news: None)
+    tried = [(trial.params["model.neighbours"], trial.params["model.shrink"]) for trial in found.trials()]
+    assert sorted(tried) == list(itertools.product("357", (0, 1)))
+    with pytest.raises(ConfigError, match=r"a grid needs a list of values for model\.alpha"):
+        study(tmp_path / "other", '["model.alpha"]\nlow = 0.1\nhigh = 0.2\n', sampler="grid")
+
+
+def test_a_combination_that_cannot_be_trained_is_noted(tmp_path: Path) -> None:
+    found = study(tmp_path, '["data.users"]\nchoices = [120, 0]\n', sampler="grid")
+    news: list[News] = []
+    work(found.folder, 2, 1, None, news.append)
+    assert [one.state for one in news if one.state != "training"] == ["complete", "failed"]
+    assert "cannot be configured" in str(news[-1].why)
+
+
+def test_trials_of_a_dead_worker_are_tried_once_more(tmp_path: Path) -> None:
+    found = study(tmp_path)
+    for repeats in (False, True):
+        asked = found.ask(1)
+        assert asked is not None
+        trial, params = asked
+        assert (RETRY in trial.user_attrs) == repeats
+        assert found.give_up(worker_name(0)) == [], "another worker's"
+        assert found.give_up(worker_name(os.getpid())) == ([] if repeats else [trial.number])
+        assert params == {"model.neighbours": 5, "model.similarity": '"cosine"'}
+    assert found.ask(1) is None, "the trial is marked, and was the only one wanted"
+    assert [trial.state for trial in found.trials()] == [TrialState.FAIL] * 2
+
+
+def test_a_store_with_another_study_is_refused(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'shared.db'}"
+    first = study(tmp_path / "one", store=store)
+    work(first.folder, 1, 1, None, lambda news: None)
+    second = study(tmp_path / "two", store=store)
+    assert len(second.trials()) == 1, "the same configuration and space: workers share the study"
+    other = '["model.neighbours"]\nlow = 2\nhigh = 3\n'
+    with pytest.raises(ConfigError, match="of another configuration or space"):
+        study(tmp_path / "three", other, store=store)
+    with pytest.raises(StorageError, match=r"the store sqlite:////nowhere/at/all\.db cannot be opened"):
+        study(tmp_path / "four", store="sqlite:////nowhere/at/all.db")
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a study's folder"):
+        Study.open(tmp_path)
+
+
+def test_preset_says_how_it_was_found(tmp_path: Path) -> None:
+    found = study(tmp_path)
+    work(found.folder, 3, 1, None, lambda news: None)
+    save_preset(found, tmp_path / "best.toml")
+    text = (tmp_path / "best.toml").read_text()
+    assert text.startswith("# itemknn on cf/demo, tuned on the validation part: ndcg@20 ")
+    again = resolve("itemknn", "cf/demo", files=[tmp_path / "best.toml"]).config
+    assert again.model.config.neighbours == outcome(found).best.params["model.neighbours"]
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+
+def sslrec(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(SPACE)
+    itemknn = ("tune", "itemknn", "-d", "cf/demo")
+    for arguments, message in (
+        (("tune", "popularity", "-d", "cf/demo"), "popularity comes without a search space"),
+        ((*itemknn, "--space", str(file), "--sampler", "best"), "no sampler is called 'best'"),
+        (("tune", "itemknn", "--resume", str(tmp_path)), "--resume goes on with the study's own settings"),
+        (("tune", "--resume", str(tmp_path)), "is not a study's folder"),
+    ):
+        assert sslrec(*arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_study_that_is_killed_loses_what_was_in_flight_at_most(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text('["model.shrink"]\nlow = 0.0\nhigh = 50.0\n')
+    folder = tmp_path / "study"
+    command = [sys.executable, "-m", "sslrec_core.cli", "tune"]
+    begin = [
+        *command,
+        "itemknn",
+        "-d",
+        "cf/demo",
+        "--space",
+        str(file),
+        "--trials",
+        "400",
+        "--jobs",
+        "2",
+        "-o",
+        str(folder),
+    ]
+    process = subprocess.Popen(begin, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(folder.glob("trials/*/result.json"))) < 3:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {trial.number: trial.value for trial in Study.open(folder).trials(TrialState.COMPLETE)}
+    in_flight = Study.open(folder).trials(TrialState.RUNNING)
+    running = sum(bool(trial.params) for trial in in_flight)
+    assert len(before) >= 3 and len(in_flight) <= 2
+    wanted = str(len(before) + running + 2)
+    done = subprocess.run(
+        [*command, "--resume", str(folder), "--trials", wanted], capture_output=True, text=True, check=True
+    )
+    found = Study.open(folder)
+    after = {trial.number: trial.value for trial in found.trials(TrialState.COMPLETE)}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + running + 2
+    assert len(found.trials(TrialState.FAIL)) == len(in_flight) and not found.trials(TrialState.RUNNING)
+    assert "best   trial" in done.stdout
