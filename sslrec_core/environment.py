@@ -87,6 +87,18 @@ def describe(config: RunConfig, device: torch.device, data_root: Path | None) ->
     }
 
 
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes held at once: tensors on a CUDA device, elsewhere the process; None where nobody counts them."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _git_commit() -> str | None:
     """The commit of the folder that the run was started in, if it is a git checkout."""
     try:

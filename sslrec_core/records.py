@@ -49,6 +49,8 @@ class Result:
     label: str | None
     """``selected on test`` or None."""
     seconds: float
+    memory: int | None = None
+    """Peak bytes, of the CUDA device or else of the process; None where that is not known."""
 
 
 def append_event(directory: Path, event: Mapping[str, Any]) -> int:
@@ -84,7 +86,8 @@ def read_result(directory: Path) -> Result:
         raise CheckpointError(f"the run in {directory} is not complete", fix=f"sslrec train --resume {directory}")
     content = json.loads(path.read_text(encoding="utf-8"))
     names = ("metrics", "selection", "best_epoch", "label", "seconds")
-    return Result(path=directory, **{name: content[name] for name in names})
+    # Runs of earlier versions did not note their memory.
+    return Result(path=directory, memory=content.get("memory"), **{name: content[name] for name in names})
 
 
 def write_result(result: Result, config: RunConfig) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_prepared
-from sslrec_core.environment import describe, pick_device, steady_memory
+from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from sslrec_core.evaluate import rank
 from sslrec_core.files import only_process, storage, write_text
@@ -315,7 +315,8 @@ class Run:
             self._append({"event": "test", "metrics": dict(metrics)})
         progress, seconds = self.progress, round(self.progress.seconds, 3)
         chosen = progress.best_metrics or {}
-        result = Result(self.directory, dict(metrics), chosen, progress.best_epoch, self.config.label, seconds)
+        memory = peak_memory(self.device)
+        result = Result(self.directory, dict(metrics), chosen, progress.best_epoch, self.config.label, seconds, memory)
         write_result(result, self.config)
         return result
 

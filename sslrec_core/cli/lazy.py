@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "sslrec_core.cli.train:command",
     "tune": "sslrec_core.cli.tune:command",
     "evaluate": "sslrec_core.cli.evaluate:command",
+    "compare": "sslrec_core.cli.compare:command",
     "recommend": "sslrec_core.cli.recommend:command",
     "data": "sslrec_core.cli.data:app",
     "list": "sslrec_core.cli.list:command",

@@ -1,0 +1,1 @@
+"""Comparing: runs side by side, and whether their differences could be chance."""

@@ -1,0 +1,177 @@
+"""Complete runs as they are compared: read from their directories, grouped over seeds."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from sslrec_core.comparing.statistics import Values
+from sslrec_core.config import leaves
+from sslrec_core.errors import CheckpointError, ConfigError
+from sslrec_core.files import write_atomically
+from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result
+
+NEITHER = ("run", "model", "train", "optim")
+"""Sections of a configuration that may differ among runs that are compared; all else is data and protocol."""
+PROTOCOL = ("train.select_on",)
+"""Keys of those sections that belong to the protocol all the same."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One complete run."""
+
+    directory: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    result: Result
+
+    @classmethod
+    def read(cls, directory: Path) -> Record:
+        """The run in ``directory``.
+
+        Raises:
+            CheckpointError: it is not a run, is not complete, or a file of it cannot be read.
+        """
+        if not (directory / CONFIG).is_file():
+            raise CheckpointError(
+                f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR"
+            )
+        try:
+            config = tomllib.loads((directory / CONFIG).read_text(encoding="utf-8"))
+            environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
+            return cls(directory, config, environment, read_result(directory))
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="leave it out") from error
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["run"]["seed"])
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Options by dotted key, without where and with which seed the run was carried out."""
+        values = {key: value for key, value in self.config.items() if key != "run"}
+        return {key: _at(values, key) for key in leaves(values)}
+
+    @cached_property
+    def terms(self) -> dict[str, Any]:
+        """What must be the same to compare: data and protocol."""
+        shared = {
+            key: value for key, value in self.settings.items() if key.split(".")[0] not in NEITHER or key in PROTOCOL
+        }
+        return {**shared, "data fingerprint": self.environment.get("data", {}).get("fingerprint")}
+
+    def of_users(self, split: str) -> dict[str, Values]:
+        """Each metric user by user, and ``users``; measured once and kept beside the run."""
+        evaluator = json.dumps(self.config["eval"], sort_keys=True)
+        path = self.directory / f"users-{split}-{hashlib.sha256(evaluator.encode()).hexdigest()[:8]}.safetensors"
+        if not path.exists():
+            from sslrec_core.run import Run
+
+            run = Run.open(self.directory)
+            found = run.evaluator.evaluate_users(run.model, run.data, split)
+            values = {name: value.cpu().numpy() for name, value in found.items()}
+            write_atomically(path, lambda temporary: save_file(values, temporary), "keeping what users got")
+        return {name: values.astype(np.float64) for name, values in load_file(path).items()}
+
+
+def _at(values: Mapping[str, Any], key: str) -> Any:
+    found: Any = values
+    for word in key.split("."):
+        found = found[word]
+    return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seed alone."""
+
+    name: str
+    records: tuple[Record, ...]
+
+    def metric(self, name: str, split: str) -> list[float]:
+        """A metric of each run; empty if a run has not measured it."""
+        chosen = [record.result.metrics if split == "test" else record.result.selection for record in self.records]
+        return [metrics[name] for metrics in chosen if name in metrics]
+
+    def of_users(self, name: str, split: str) -> tuple[Values, Values]:
+        """The users, ascending, and the mean over seeds of what each got."""
+        tables = [record.of_users(split) for record in self.records]
+        orders = [np.argsort(table["users"]) for table in tables]
+        users = tables[0]["users"][orders[0]]
+        return users, np.mean([table[name][order] for table, order in zip(tables, orders, strict=True)], axis=0)
+
+
+def find(patterns: Sequence[str]) -> list[Path]:
+    """The run directories that ``patterns`` name: directories, or globs.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))
+        runs = [Path(match) for match in matches if (Path(match) / CONFIG).is_file()]
+        if not runs:
+            raise ConfigError(
+                f"no run directory is called {pattern}", fix="name directories, or quote a pattern: 'runs/*'"
+            )
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def check_comparable(records: Sequence[Record]) -> None:
+    """Refuse runs on other data or by another protocol.
+
+    Raises:
+        ConfigError: the first two that differ, and how.
+    """
+    first = records[0]
+    for other in records[1:]:
+        keys = [key for key in first.terms.keys() | other.terms.keys() if first.terms.get(key) != other.terms.get(key)]
+        if keys:
+            facts = [f"{key}: {first.terms.get(key)!r} and {other.terms.get(key)!r}" for key in sorted(keys)]
+            raise ConfigError(
+                f"{first.directory} and {other.directory} cannot be compared", *facts,
+                fix="compare runs on the same data and by the same protocol",
+            )  # fmt: skip
+
+
+def grouped(records: Iterable[Record]) -> list[Group]:
+    """Runs with the same settings together, named by the model and by what tells them from its other groups."""
+    together: dict[str, list[Record]] = {}
+    for record in records:
+        together.setdefault(json.dumps(record.settings, sort_keys=True, default=str), []).append(record)
+    groups = [sorted(runs, key=lambda record: record.seed) for runs in together.values()]
+    return [Group(_name(runs[0], [other[0] for other in groups]), tuple(runs)) for runs in groups]
+
+
+def _name(record: Record, among: Sequence[Record]) -> str:
+    model = record.config["model"]["name"]
+    others = [other for other in among if other.config["model"]["name"] == model]
+    differing = [key for key, value in record.settings.items() if any(o.settings.get(key) != value for o in others)]
+    return " ".join([model, *(f"{key.rpartition('.')[2]}={record.settings[key]}" for key in differing)])
+
+
+def differences(groups: Sequence[Group]) -> dict[str, list[Any]]:
+    """The options that two groups have and give different values: the value in each group, None where it has none."""
+    settings = [group.records[0].settings for group in groups]
+    keys = dict.fromkeys(key for one in settings for key in one)
+    table = {key: [one.get(key) for one in settings] for key in keys}
+
+    def differs(key: str) -> bool:
+        values = [one[key] for one in settings if key in one]
+        return any(value != values[0] for value in values)
+
+    return {key: values for key, values in table.items() if differs(key)}
