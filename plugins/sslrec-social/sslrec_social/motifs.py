@@ -73,11 +73,11 @@ def channels(ties: Rows, bought: Rows, *, least_common: int = 2, own: bool = Tru
     Returns:
         Hypergraphs on the device of ``bought``.
     """
-    given = ties.to_scipy()
+    given = _compact(ties.to_scipy())
     either = csr_array(((given + given.T) > 0).astype(np.float32))
     triangles = [common.multiply(either[part]).tocsr() for part, common in overlaps(either)]
     joint, purchase = [], []
-    for part, common in overlaps(bought.to_scipy()):
+    for part, common in overlaps(_compact(bought.to_scipy())):
         of_friends = common.multiply(either[part]).tocsr()
         joint.append(of_friends)
         others = csr_array(common - of_friends)
@@ -100,3 +100,10 @@ def overlaps(rows: csr_array) -> Iterator[tuple[slice, csr_array]]:
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         part = slice(start, stop)
         yield part, rows[part] @ columns
+
+
+def _compact(matrix: csr_array) -> csr_array:
+    """The same matrix with 32-bit indices where they fit, and so all products of it."""
+    if max(matrix.nnz, *matrix.shape) < 2**31:
+        matrix.indices, matrix.indptr = (index.astype(np.int32) for index in (matrix.indices, matrix.indptr))
+    return matrix

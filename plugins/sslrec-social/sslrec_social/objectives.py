@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslrec_core.builtin.objectives import Reduction
 from sslrec_core.config import NonNegative, Rate
 from sslrec_core.model import Objective
 
@@ -79,7 +80,7 @@ class SelfAugmented(Objective):
         """Dropout inside the network, after each of its two layers."""
         negative_slope: NonNegativeFloat = 0.5
         """Slope of the LeakyReLU below zero."""
-        reduction: Literal["mean", "sum"] = "sum"
+        reduction: Reduction = "sum"
         """Sum over pairs, as the authors' code, or mean."""
 
     config: Config
@@ -112,11 +113,13 @@ class SquaredError(Objective):
     class Config(Objective.Config):
         weight: NonNegativeFloat = 1.0
         """Factor of this term."""
+        reduction: Reduction = "mean"
+        """Mean over pairs, or sum, as the authors' code."""
 
     config: Config
 
     def forward(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Half the sum of squared errors of ``sigmoid(u.i)``, 1 for positives and 0 for negatives: a scalar.
+        """Half the squared errors of ``sigmoid(u.i)``, 1 for positives and 0 for negatives, added up for each pair.
 
         Args:
             users: ``[b, dim]``
@@ -125,7 +128,8 @@ class SquaredError(Objective):
         """
         liked = torch.sigmoid((users * positives).sum(1))
         others = torch.sigmoid((users[:, None] * negatives).sum(2))
-        return self.config.weight * ((1 - liked).square().sum() + others.square().sum()) / 2
+        errors = ((1 - liked).square() + others.square().sum(1)) / 2
+        return self.config.weight * (errors.mean() if self.config.reduction == "mean" else errors.sum())
 
 
 def squared_length(tensors: Iterable[Tensor]) -> Tensor:

@@ -86,14 +86,15 @@ def test_dropout_acts_while_training_alone() -> None:
     assert torch.equal(objective.likeness(one, other), objective.likeness(one, other))
 
 
-def test_squared_error_pair_by_pair() -> None:
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_squared_error_pair_by_pair(reduction: str) -> None:
     users, positives, negatives = torch.randn(5, 3), torch.randn(5, 3), torch.randn(5, 2, 3)
     slow = torch.zeros(())
     for k in range(5):
         slow = slow + (1 - torch.sigmoid(users[k] @ positives[k])) ** 2 / 2
         slow = slow + sum(torch.sigmoid(users[k] @ negatives[k, n]) ** 2 / 2 for n in range(2))
-    fast = SquaredError(SquaredError.Config(weight=3))(users, positives, negatives)
-    torch.testing.assert_close(fast, 3 * slow)
+    fast = SquaredError(SquaredError.Config(weight=3, reduction=reduction))(users, positives, negatives)
+    torch.testing.assert_close(fast, 3 * slow / (5 if reduction == "mean" else 1))
 
 
 def test_squared_length_is_half_the_sum_of_squares() -> None:

@@ -31,7 +31,7 @@ class DiffNet(Model):
         """``learnt``: a layer mixes friends' and own vectors by a matrix and a ReLU, and the last layer counts, as in
         the paper.  ``linear``: a layer is the mean of friends, and all layers add up, as in the authors' code, where
         features tell what a user's own vector would."""
-        ranking: Annotated[Choice, Of("objective")] = Choice.of("bpr", reduction="sum")
+        ranking: Annotated[Choice, Of("objective")] = Choice.of("bpr")
         """Loss of the recommendation task: pairwise as in the paper, or ``squared-error`` as in the authors' code."""
         l2: L2.Config = L2.Config(weight=1e-3)
         """Penalty on the batch's vectors."""
