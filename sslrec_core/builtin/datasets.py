@@ -12,6 +12,7 @@ from sslrec_core.data import Column, Dataset, Raw
 from sslrec_core.errors import DataError, closest
 from sslrec_core.ingest import atomic, lists, tables
 from sslrec_core.ingest.packed import HEAD, read_head
+from sslrec_core.ingest.ties import read_ties
 
 LISTS = {"train": "train.txt", "valid": "valid.txt", "test": "test.txt"}
 WITHIN_TRAIN = "valid_within_train.txt"
@@ -19,7 +20,7 @@ TRIPLES, TRUST = "kg_final.txt", "trust.txt"
 PARTS = ("train", "valid", "test")
 FORMS = (
     "one table (.csv .tsv .parquet .jsonl, also .gz and .xz)",
-    "train.csv and test.csv, valid.csv if you like (or another of these endings)",
+    "train.csv and test.csv, valid.csv and trust.csv if you like (or another of these endings)",
     "train.txt and test.txt with lines `user item item ...`, kg_final.txt and trust.txt if you like",
     "RecBole's atomic files: .inter, and .kg .link .net if you like",
 )
@@ -47,8 +48,11 @@ class Table(Dataset):
         """What stands between fields, such as ``,`` or ``::``; none: found out."""
         header: bool | None = None
         """Whether the first line names the columns; none: found out."""
+        trust: str | None = None
+        """A file of ties between users beside the interactions: columns source, target and, if you like, weight; none:
+        ``trust.txt``, ``trust.csv`` or ``.net`` in the folder."""
 
-        @field_validator("time", "rating", "part", mode="before")
+        @field_validator("time", "rating", "part", "trust", mode="before")
         @classmethod
         def _none(cls, value: Any) -> Any:
             return None if value == "none" else value
@@ -57,22 +61,27 @@ class Table(Dataset):
 
     def paths(self, root: Path) -> list[Path]:
         """The user's files, whatever ``root`` is."""
-        path = self._path()
+        path = _existing(self.config.path)
+        apart = [] if self.config.trust is None else [_existing(self.config.trust)]
         if path.is_file():
-            return [path]
+            return [path, *apart]
         kind = self._folder_kind(path)
         if kind == "atomic":
-            return atomic.atomic_files(path)
+            return [*atomic.atomic_files(path), *apart]
         if kind == "lists":
             names = (*LISTS.values(), WITHIN_TRAIN, TRIPLES, TRUST)
-            return [path / name for name in names if (path / name).is_file()]
-        return _tables(path)
+            return [*(path / name for name in names if (path / name).is_file()), *apart]
+        return [*_tables(path), *(apart or _ties_among(path))]
 
     def read(self, root: Path) -> Raw:
         """Read the user's files, whatever ``root`` is."""
-        path = self._path()
-        if path.is_dir():
-            return self._read_folder(path)
+        path = _existing(self.config.path)
+        raw = self._read_folder(path) if path.is_dir() else self._read_file(path)
+        if self.config.trust is not None:
+            raw.tables["trust"] = read_ties(_existing(self.config.trust))
+        return raw
+
+    def _read_file(self, path: Path) -> Raw:
         if tables.suffix(path) in atomic.ENDINGS and self.config.format in ("auto", "atomic"):
             found = atomic.typed(path)
             return Raw({"interactions": tables.read_columns(found, tables.choose(found, self._wanted()))})
@@ -80,17 +89,6 @@ class Table(Dataset):
             users, items, size = lists.read_lists(path)
             return Raw({"interactions": {"user": users, "item": items}}, identity_ids=True, sizes={"user": size})
         return Raw({"interactions": self._read_table(path)})
-
-    def _path(self) -> Path:
-        path = Path(self.config.path).expanduser()
-        if not path.exists():
-            there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-            near = closest(path.name, there)
-            facts = [f"closest: {', '.join(near)}"] if near else []
-            raise DataError(
-                f"there is no file or folder {path}", *facts, fix="check the path; sslrec data list names the others"
-            )
-        return path
 
     def _wanted(self) -> dict[str, str | int | None]:
         config = self.config
@@ -114,14 +112,14 @@ class Table(Dataset):
         if kind == "lists":
             return read_list_folder(folder)
         files = _tables(folder)
-        if len(files) == 1:
-            return Raw({"interactions": self._read_table(files[0])})
-        parts = []
-        for path in files:
-            table = self._read_table(path)
-            table["part"] = np.full(len(table["user"]), PARTS.index(path.name.partition(".")[0]), np.int8)
-            parts.append(table)
-        return Raw({"interactions": tables.joined(parts)})
+        parts = [self._read_table(path) for path in files]
+        if len(files) > 1:
+            for path, table in zip(files, parts, strict=True):
+                table["part"] = np.full(len(table["user"]), PARTS.index(path.name.partition(".")[0]), np.int8)
+        raw = Raw({"interactions": tables.joined(parts) if len(parts) > 1 else parts[0]})
+        if self.config.trust is None and (ties := _ties_among(folder)):
+            raw.tables["trust"] = read_ties(ties[0])
+        return raw
 
     def _read_table(self, path: Path) -> dict[str, Column]:
         kind = {"csv": "text", "parquet": "parquet", "jsonl": "jsonl"}.get(self.config.format)
@@ -149,13 +147,36 @@ def read_list_folder(folder: Path) -> Raw:
     if (folder / TRIPLES).is_file():
         raw.tables["triples"] = {**lists.read_columns(folder / TRIPLES, ("head", "relation", "tail"))}
     if (folder / TRUST).is_file():
-        raw.tables["trust"] = {**lists.read_columns(folder / TRUST, ("source", "target"))}
+        raw.tables["trust"] = read_ties(folder / TRUST)
     return raw
 
 
-def _tables(folder: Path) -> list[Path]:
-    """The table files of ``folder``: its parts if it has some, else its only one."""
+def _existing(name: str) -> Path:
+    """The file or folder that an option names."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        there = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = closest(path.name, there)
+        facts = [f"closest: {', '.join(near)}"] if near else []
+        raise DataError(
+            f"there is no file or folder {path}", *facts, fix="check the path; sslrec data list names the others"
+        )
+    return path
+
+
+def _ties_among(folder: Path) -> list[Path]:
+    """The table of ties in a folder of tables: ``trust.csv``, or with another ending."""
     found = sorted(path for path in folder.iterdir() if path.is_file() and tables.suffix(path) in tables.SUFFIXES)
+    ties = [path for path in found if path.name.partition(".")[0] == "trust"]
+    if len(ties) > 1:
+        raise DataError(f"{folder} has several tables of ties", ", ".join(path.name for path in ties), fix="keep one")
+    return ties
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables of interactions in ``folder``: its parts if it has some, else its only one."""
+    known = sorted(path for path in folder.iterdir() if path.is_file() and tables.suffix(path) in tables.SUFFIXES)
+    found = [path for path in known if path.name.partition(".")[0] != "trust"]
     parts = [path for name in PARTS for path in found if path.name.partition(".")[0] == name]
     if len(parts) > 1 and len({path.name.partition(".")[0] for path in parts}) == len(parts):
         return parts

@@ -18,8 +18,9 @@ How = Literal["sym", "row"]
 class SparseGraph:
     """Weighted edges, sorted by target; ``graph @ x`` sums over each target's sources.
 
-    Make one with :meth:`of`, :meth:`undirected` or :meth:`bipartite`.  Graphs are values: every method returns another
-    graph, which shares the structure wherever it can.  Edge weights must not be negative where they are normalised.
+    Make one with :meth:`of`, :meth:`undirected`, :meth:`bipartite` or :meth:`compressed`.  Graphs are values: every
+    method returns another graph, which shares the structure wherever it can.  Edge weights must not be negative where
+    they are normalised.
 
     Stability: stable for callers from API 1.
     """
@@ -62,6 +63,21 @@ class SparseGraph:
         ``edge_of`` maps each directed edge to its interaction, so that a mask over interactions drops both directions.
         """
         return cls.undirected(users, items + n_users, n_users + n_items, weight)
+
+    @classmethod
+    def compressed(
+        cls, pointers: Tensor, source: Tensor, weight: Tensor, *, shape: tuple[int, int], symmetric: bool = False
+    ) -> SparseGraph:
+        """A graph whose edges are sorted already, as they come out of a sparse product: nothing is sorted again.
+
+        Args:
+            pointers: row ``t`` owns the edges ``pointers[t]`` to ``pointers[t + 1]``, ``[targets + 1]``.
+            source: ascending within a row, ``[edges]``; of the type of ``pointers``.
+            weight: ``[edges]``
+            shape: number of targets and of sources.
+            symmetric: promises that the matrix equals its transpose, which is then never made.
+        """
+        return cls(Structure(pointers, source, shape, source.numel()), weight, base=weight, symmetric=symmetric)
 
     @classmethod
     def _weighted(cls, structure: Structure, weight: Tensor | None, symmetric: bool = False) -> SparseGraph:

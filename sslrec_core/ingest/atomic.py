@@ -17,7 +17,7 @@ ENDINGS = (".inter", ".kg", ".link", ".net")
 FIELDS: Mapping[str, Mapping[str, str]] = {
     ".kg": {"head": "head_id", "relation": "relation_id", "tail": "tail_id"},
     ".link": {"item": "item_id", "entity": "entity_id"},
-    ".net": {"source": "source_id", "target": "target_id"},
+    ".net": {"source": "source_id", "target": "target_id", "weight": "auto"},
 }
 TABLES = {".kg": "triples", ".link": "links", ".net": "trust"}
 PARTS = {"train": 0, "valid": 1, "test": 2}

@@ -37,6 +37,9 @@ WELL_KNOWN: Mapping[str, tuple[str, ...]] = {
     "time": ("time", "timestamp", "ts", "unixreviewtime", "unix_time", "datetime", "date", "created_at"),
     "rating": ("rating", "ratings", "score", "stars", "overall"),
     "part": ("part", "split"),
+    "source": ("source", "source_id", "user", "user_id", "userid", "truster", "follower", "from"),
+    "target": ("target", "target_id", "friend", "friend_id", "trustee", "followee", "to"),
+    "weight": ("weight", "trust", "strength"),
 }  # fmt: skip
 """Column names that are understood without being told, lower case."""
 
@@ -131,7 +134,7 @@ def choose(found: Layout, wanted: Mapping[str, str | int | None]) -> dict[str, s
 
 
 def read_columns(found: Layout, chosen: Mapping[str, str]) -> dict[str, Column]:
-    """Read the chosen columns: ids as integers or numbered text, ``time`` and ``rating`` as numbers, ``part`` as codes.
+    """Read the chosen columns: ids as integers or numbered text, ``part`` as codes, all else as numbers.
 
     Raises:
         DataError: a value is missing or cannot be read; the file and the line of the first such value are named.
@@ -148,7 +151,7 @@ def read_columns(found: Layout, chosen: Mapping[str, str]) -> dict[str, Column]:
         series = frame.drop_in_place(role)
         if role == "time":
             table[role] = _moments(series, found)
-        elif role == "rating":
+        elif role in ("rating", "weight"):
             table[role] = _numbers(series, found, pl.Float32)
         elif role == "part":
             table[role] = _parts(series, found)
@@ -221,10 +224,10 @@ def _narrowed(text: pl.Series, role: str) -> pl.Series:
     """A column of text as numbers, if all of it is; ids with leading zeros stay text, or two would become one."""
     if text.null_count() == len(text):
         return text
-    if text.str.contains(WHOLE).all() and role != "rating":
+    if text.str.contains(WHOLE).all() and role not in ("rating", "weight"):
         return text.cast(pl.Int64)
     numbers = text.cast(pl.Float64, strict=False)
-    return numbers if role in ("time", "rating") and numbers.null_count() == text.null_count() else text
+    return numbers if role in ("time", "rating", "weight") and numbers.null_count() == text.null_count() else text
 
 
 def _ids(series: pl.Series, found: Layout) -> Column:

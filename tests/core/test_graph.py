@@ -257,6 +257,21 @@ class TestPropagation:
             propagate(layered, torch.randn(11, 2, dtype=DOUBLE), 4)
 
 
+def test_sorted_rows_are_taken_as_they_are() -> None:
+    matrix = torch.tensor([[0.0, 2, 1], [2, 0, 0], [1, 0, 3]], dtype=DOUBLE)
+    rows, columns = matrix.nonzero().unbind(1)
+    pointers = torch.cat([torch.zeros(1), torch.bincount(rows).cumsum(0)]).int()
+    graph = SparseGraph.compressed(pointers, columns.int(), matrix[rows, columns], shape=(3, 3), symmetric=True)
+    assert torch.equal(graph.dense(), matrix)
+    assert graph.transpose() is graph
+    assert torch.equal(graph.edge_of, torch.arange(5))
+    x = torch.randn(3, 2, dtype=DOUBLE, requires_grad=True)
+    (graph @ x).square().sum().backward()
+    torch.testing.assert_close(x.grad, 2 * matrix.T @ matrix @ x.detach())
+    degree = matrix.sum(1)
+    torch.testing.assert_close(graph.normalised("sym").dense(), matrix / (degree[:, None] * degree).sqrt())
+
+
 def test_impossible_shapes_are_refused() -> None:
     graph = SparseGraph.of(torch.tensor([0, 1]), torch.tensor([2, 0]), shape=(2, 3))
     with pytest.raises(ValueError, match="cannot multiply 2 rows"):

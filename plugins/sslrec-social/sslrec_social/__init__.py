@@ -1,0 +1,1 @@
+"""Social recommendation for sslrec."""

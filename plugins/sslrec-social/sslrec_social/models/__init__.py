@@ -1,0 +1,1 @@
+"""The models of sslrec-social, one per file."""
