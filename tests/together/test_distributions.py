@@ -25,8 +25,8 @@ def installed() -> list[str]:
 
 def test_all_distributions_are_here() -> None:
     names = {project["name"] for project in PROJECTS.values()}
-    assert {"sslrec-core", "sslrec-cf", "sslrec-kg", "sslrec-seq", "sslrec-dgl"} <= names
-    assert {"sslrec-core", "sslrec-cf", "sslrec-kg", "sslrec-seq"} <= set(installed())
+    assert {"sslrec-core", "sslrec-cf", "sslrec-kg", "sslrec-seq", "sslrec-social", "sslrec-dgl"} <= names
+    assert {"sslrec-core", "sslrec-cf", "sslrec-kg", "sslrec-seq", "sslrec-social"} <= set(installed())
 
 
 def test_versions_agree() -> None:
