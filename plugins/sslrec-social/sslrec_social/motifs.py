@@ -56,7 +56,7 @@ class Channels(NamedTuple):
     """Users who bought the same and are no friends."""
 
 
-def channels(ties: Rows, bought: Rows, *, least_common: int = 2, own: bool = True) -> Channels:
+def motif_channels(ties: Rows, bought: Rows, *, least_common: int = 2, own: bool = True) -> Channels:
     """The hypergraphs of ten motifs, by sparse products of a portion of users at a time.
 
     Motifs 1 to 7 are the seven ways in which three users can all be tied, one-sidedly or mutually.  What a channel

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sslrec_core.data import Rows
 from sslrec_social import motifs
-from sslrec_social.motifs import Hypergraph, channels
+from sslrec_social.motifs import Hypergraph, motif_channels
 
 USERS, ITEMS = 9, 6
 
@@ -77,7 +77,7 @@ def test_channels_equal_the_ten_formulas(seed: int, least: int, ties: float) -> 
     s, y = random_world(seed, ties)
     a8, a9, a10 = three(s, y)
     wanted = [sum(seven(s)), a8 + a9, a10 * (a10 >= least)]
-    for graph, a in zip(channels(rows_of(s), rows_of(y), least_common=least), wanted, strict=True):
+    for graph, a in zip(motif_channels(rows_of(s), rows_of(y), least_common=least), wanted, strict=True):
         assert torch.equal(graph.shared.dense().double(), a)
         torch.testing.assert_close(matrix(graph), row_normalised(a), atol=1e-6, rtol=1e-6)
 
@@ -97,24 +97,24 @@ def test_each_formula_counts_its_motif(number: int) -> None:
 
 def test_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     s, y = random_world(1)
-    whole = channels(rows_of(s), rows_of(y))
+    whole = motif_channels(rows_of(s), rows_of(y))
     for portion in (1, 7, 50):
         monkeypatch.setattr(motifs, "PORTION", portion)
-        for one, other in zip(whole, channels(rows_of(s), rows_of(y)), strict=True):
+        for one, other in zip(whole, motif_channels(rows_of(s), rows_of(y)), strict=True):
             assert torch.equal(one.shared.dense(), other.shared.dense())
 
 
 def test_users_may_be_left_out_of_their_own_purchases() -> None:
     s, y = random_world(2)
     a10 = three(s, y)[2]
-    graph = channels(rows_of(s), rows_of(y), own=False).purchase
+    graph = motif_channels(rows_of(s), rows_of(y), own=False).purchase
     assert torch.equal(graph.shared.dense().double(), (a10 * (a10 >= 2)).fill_diagonal_(0))
 
 
 def test_gradients_are_those_of_the_matrix() -> None:
     s, y = random_world(3)
     x, weights = torch.randn(USERS, 4, requires_grad=True), torch.randn(USERS, 4)
-    for graph in channels(rows_of(s), rows_of(y)):
+    for graph in motif_channels(rows_of(s), rows_of(y)):
         (fast,) = torch.autograd.grad(((graph @ x) * weights).sum(), x)
         torch.testing.assert_close(fast, matrix(graph).float().T @ weights)
 
@@ -122,5 +122,5 @@ def test_gradients_are_those_of_the_matrix() -> None:
 def test_nothing_in_common_is_an_empty_channel() -> None:
     nobody, one_each = torch.zeros(USERS, USERS), torch.eye(USERS, ITEMS)
     nobody[0, 1] = 1
-    for graph in channels(rows_of(nobody), rows_of(one_each)):
+    for graph in motif_channels(rows_of(nobody), rows_of(one_each)):
         assert torch.equal(matrix(graph), torch.zeros(USERS, USERS).double())

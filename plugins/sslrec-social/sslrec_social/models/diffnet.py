@@ -2,6 +2,7 @@
 
 Wu, Sun, Fu, Hong, Wang and Wang, "A Neural Influence Diffusion Model for Social Recommendation", SIGIR'19.  The paper
 adds features of users and items to their free vectors; where there are none, the free vectors are all there is.
+Defaults follow the authors' code but for its loss, where the paper's is pairwise.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ class DiffNet(Model):
     class Config(Model.Config):
         layers: PositiveInt = 2
         """Steps of the diffusion."""
-        diffusion: Literal["learnt", "linear"] = "learnt"
-        """``learnt``: a layer mixes friends' and own vectors by a matrix and a ReLU, and the last layer counts, as in
-        the paper.  ``linear``: a layer is the mean of friends, and all layers add up, as in the authors' code, where
-        features tell what a user's own vector would."""
+        diffusion: Literal["linear", "learnt"] = "linear"
+        """``linear``: a layer is the mean of friends, and all layers add up, as in the authors' code.  ``learnt``: a
+        layer mixes friends' and own vectors by a matrix and a ReLU, and the last layer counts, as in the paper."""
         ranking: Annotated[Choice, Of("objective")] = Choice.of("bpr")
         """Loss of the recommendation task: pairwise as in the paper, or ``squared-error`` as in the authors' code."""
         l2: L2.Config = L2.Config(weight=1e-3)

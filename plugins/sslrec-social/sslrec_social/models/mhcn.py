@@ -20,7 +20,7 @@ from sslrec_core.config import NonNegative
 from sslrec_core.data import PairBatch
 from sslrec_core.model import Embeddings, Losses, Model
 from sslrec_social.data import SocialData
-from sslrec_social.motifs import channels
+from sslrec_social.motifs import motif_channels
 from sslrec_social.objectives import HierarchicalInfomax, squared_length
 
 
@@ -63,7 +63,7 @@ class MHCN(Model):
             nn.init.xavier_uniform_(matrix)
         self.ranking, self.infomax = BPR(config.ranking), HierarchicalInfomax(config.infomax)
         train = data.interactions.parts["train"]
-        self.hypergraphs = channels(data.ties, train, least_common=config.least_common, own=config.own_items)
+        self.hypergraphs = motif_channels(data.ties, train, least_common=config.least_common, own=config.own_items)
 
     def embeddings(self) -> Embeddings:
         """Final vectors: each channel's layers added up, channels weighed by attention (section 3.2)."""
