@@ -33,6 +33,14 @@ class Triples:
     tails: Tensor
     n_entities: int
 
+    @classmethod
+    def of(cls, heads: Tensor, relations: Tensor, tails: Tensor, n_entities: int) -> Triples:
+        """Distinct triples given in any order, ``Long[triples]`` each."""
+        order = tails.argsort()
+        for column in (relations, heads):
+            order = order[column[order].argsort(stable=True)]
+        return cls(heads[order], relations[order], tails[order], n_entities)
+
     def to(self, device: torch.device | str) -> Triples:
         """The same triples on ``device``."""
         return Triples(self.heads.to(device), self.relations.to(device), self.tails.to(device), self.n_entities)
