@@ -39,6 +39,16 @@ class Paths(NamedTuple):
     """Entities by pairs: every triple, weighted so that each head gathers a mean."""
 
 
+class Collaborative(NamedTuple):
+    """The collaborative knowledge graph: entities first, items first among them, then users."""
+
+    triples: Triples
+    graph: SparseGraph
+    """Nodes by nodes: an edge into each head from each of its tails, all of weight 1."""
+    relation: Tensor
+    """Relation of each edge of ``graph``.  ``Long[edges]``"""
+
+
 @dataclass(frozen=True, eq=False)
 class KGData(OverInteractions):
     """Interactions and a knowledge graph: entities 0 to ``n_items - 1`` are the items, others follow."""
@@ -86,20 +96,20 @@ class KGData(OverInteractions):
         return SparseGraph.of(train.row_index, train.columns, shape=(self.n_users, self.n_entities)).normalised("row")
 
     @cached_property
-    def collaborative(self) -> Triples:
-        """The collaborative knowledge graph: triples, and interactions as triples in both directions.
-
-        Users are the nodes after the entities; the last relation but one leads from users to items, the last one back.
-        """
+    def collaborative(self) -> Collaborative:
+        """Triples, and interactions as triples in both directions, whose relations are the last two: to items, back."""
         known, train = self.triples, self.interactions.parts["train"]
         users, items = self.n_entities + train.row_index, train.columns
         to_item, to_user = (torch.full_like(items, self.n_relations + way) for way in range(2))
-        columns = (
+        nodes = self.n_entities + self.n_users
+        triples = Triples.of(
             torch.cat([known.heads, users, items]),
             torch.cat([known.relations, to_item, to_user]),
             torch.cat([known.tails, items, users]),
+            nodes,
         )
-        return Triples.of(*columns, self.n_entities + self.n_users)
+        graph = SparseGraph.of(triples.heads, triples.tails, shape=(nodes, nodes))
+        return Collaborative(triples, graph, triples.relations[graph.edge_of])
 
     @cached_property
     def item_kg(self) -> SparseGraph:

@@ -39,6 +39,40 @@ class TestKGCLOnWholeGraphs(ModelContract):
     )  # fmt: skip
 
 
+class TestKGIN(ModelContract):
+    model = "kg/kgin"
+    world = "kg/checkerboard"
+    settings = ("optim.learning_rate=0.02", "train.batch_size=128")
+
+
+class TestKGINAsInThePaper(ModelContract):
+    """The equations of the paper, and mutual information."""
+
+    model = "kg/kgin"
+    world = "kg/checkerboard"
+    settings = (
+        "optim.learning_rate=0.02", "train.batch_size=128",
+        "model.form=paper", "model.independence.form=mi", "model.layers=2",
+    )  # fmt: skip
+
+
+class TestKGAT(ModelContract):
+    model = "kg/kgat"
+    world = "kg/checkerboard"
+    settings = ("optim.learning_rate=0.01", "train.batch_size=128", "model.kg_batch_size=256")
+
+
+class TestKGATPretrained(ModelContract):
+    """Matrix factorisation first, another aggregator, one triple of each head."""
+
+    model = "kg/kgat"
+    world = "kg/checkerboard"
+    settings = (
+        "optim.learning_rate=0.01", "train.batch_size=128", "model.pretrain_epochs=3",
+        "model.encoder.aggregator=graphsage", "model.encoder.sizes=[16, 8]", "model.kg_draw=heads",
+    )  # fmt: skip
+
+
 class TestRGAT(ComponentContract):
     kind = "encoder"
     component = "rgat"
