@@ -13,7 +13,7 @@ from sslrec_core.graph import SparseGraph
 from sslrec_core.testing import ComponentContract, ModelContract
 from sslrec_kg.data import KGData
 from sslrec_kg.dropout import dropout
-from sslrec_kg.encoders import RGAT
+from sslrec_kg.encoders import RGAT, NeighbourMix
 from sslrec_kg.models.kgcl import KGCL, View, random_mask, with_triples
 from sslrec_kg.objectives import Translation
 from sslrec_kg.triples import Triples
@@ -43,6 +43,7 @@ class TestKGIN(ModelContract):
     model = "kg/kgin"
     world = "kg/checkerboard"
     settings = ("optim.learning_rate=0.02", "train.batch_size=128")
+    variants = (("model.independence.form=mi",),)
 
 
 class TestKGINAsInThePaper(ModelContract):
@@ -59,18 +60,15 @@ class TestKGINAsInThePaper(ModelContract):
 class TestKGAT(ModelContract):
     model = "kg/kgat"
     world = "kg/checkerboard"
-    settings = ("optim.learning_rate=0.01", "train.batch_size=128", "model.kg_batch_size=256")
+    settings = ("optim.learning_rate=0.05", "train.batch_size=16", "train.negatives=4", "model.kg_batch_size=64")
 
 
 class TestKGATPretrained(ModelContract):
-    """Matrix factorisation first, another aggregator, one triple of each head."""
+    """Matrix factorisation first, and one triple of each head."""
 
     model = "kg/kgat"
     world = "kg/checkerboard"
-    settings = (
-        "optim.learning_rate=0.01", "train.batch_size=128", "model.pretrain_epochs=3",
-        "model.encoder.aggregator=graphsage", "model.encoder.sizes=[16, 8]", "model.kg_draw=heads",
-    )  # fmt: skip
+    settings = (*TestKGAT.settings, "model.pretrain_epochs=3", "model.kg_draw=heads")
 
 
 class TestRGAT(ComponentContract):
@@ -94,6 +92,28 @@ class TestTranslation(ComponentContract):
 
     def inputs(self) -> tuple[Any, ...]:
         return *torch.randn(4, 7, 8).unbind(), torch.arange(7) % 3
+
+
+class TestNeighbourMix(ComponentContract):
+    kind = "encoder"
+    component = "neighbour-mix"
+
+    def build(self, config: Any) -> NeighbourMix:
+        return NeighbourMix(config, 8)
+
+    def inputs(self) -> tuple[Any, ...]:
+        graph = SparseGraph.of(torch.randint(6, (40,)), torch.randint(6, (40,)), shape=(6, 6)).normalised("row")
+        nodes = torch.tensor([4, 0])
+        return graph, torch.randn(6, 8), nodes, graph.select(nodes)
+
+
+class TestIndependence(ComponentContract):
+    kind = "objective"
+    component = "independence"
+    variants = ({"form": "mi"},)
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (torch.randn(4, 9),)
 
 
 # ---- a small world

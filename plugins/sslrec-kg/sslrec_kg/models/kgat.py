@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sslrec_core.loop import Loop
 
 EDGES_AT_ONCE = 2**18
-"""Edges whose ends are projected in one go; bounds memory."""
+"""Edges whose ends are gathered in one go; bounds memory."""
 
 
 class Step(NamedTuple):
@@ -96,11 +96,13 @@ class KGAT(Model, Translating):
         order = relation.argsort()
         counts = torch.bincount(relation, minlength=self.relations.num_embeddings).tolist()
         for kind, edges in enumerate(torch.split(order, counts)):
-            for part in torch.split(edges, EDGES_AT_ONCE):
-                heads, tails = (
-                    self.translation.project(nodes[ends[part]], kind) for ends in (graph.target, graph.source)
-                )
-                logits[part] = (tails * (heads + self.relations.weight[kind]).tanh()).sum(1)
+            # Each end is projected once for each relation it occurs with, not once for each edge.
+            heads, head = torch.unique(graph.target[edges], return_inverse=True)
+            tails, tail = torch.unique(graph.source[edges], return_inverse=True)
+            moved = (self.translation.project(nodes[heads], kind) + self.relations.weight[kind]).tanh()
+            points = self.translation.project(nodes[tails], kind)
+            for part in torch.split(torch.arange(len(edges), device=edges.device), EDGES_AT_ONCE):
+                logits[edges[part]] = (points[tail[part]] * moved[head[part]]).sum(1)
         return graph.reweighted(edge_softmax(graph, logits))
 
     def embeddings(self) -> Embeddings:
