@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ import torch
 from sslrec_core import evaluate
 from sslrec_core.data import Interactions, Rows, Vocabulary
 from sslrec_core.errors import ConfigError, DataError, TrainingError
+from sslrec_core.run import Run
+from sslrec_core.testing.bench import Bench
+from sslrec_core.testing.runs import events, finished_run
 from sslrec_kg.data import KGData
 from sslrec_kg.evaluators import LinkPrediction
 from sslrec_kg.models.kgat import KGAT
@@ -127,3 +131,26 @@ def test_numbers_that_are_none_are_refused() -> None:
     torch.nn.init.constant_(model.entities.weight, float("nan"))
     with pytest.raises(TrainingError, match="not numbers"):
         LinkPrediction(LinkPrediction.Config()).evaluate(model, data, "test")
+
+
+# ---- whole runs
+
+
+@pytest.mark.parametrize("model", ["kgcl", "kgat"])
+def test_a_run_can_be_asked_for_its_triples(model: str, tmp_path: Path) -> None:
+    settings = ("optim.learning_rate=0.05", "train.epochs=5", "scenario.kg_holdout=0.2")
+    run = finished_run(Bench.of(f"kg/{model}", "kg/checkerboard", settings), tmp_path / "run")
+    assert "recall@20" in run.hook.sslrec_evaluate(run=run, split="test")
+    opened = Run.open(tmp_path / "run", name="link-prediction", hits=[5])
+    held_out = opened.hook.sslrec_evaluate(run=opened, split="test")
+    fitted = Run.open(tmp_path / "run", name="link-prediction", triples="known")
+    known = fitted.hook.sslrec_evaluate(run=fitted, split="test")
+    assert list(held_out) == ["mrr", "hits@5"] and list(known) == ["mrr", "hits@1", "hits@3", "hits@10"]
+    assert known["mrr"] > 0.2
+
+
+def test_a_run_can_be_judged_by_its_triples(tmp_path: Path) -> None:
+    settings = ("train.epochs=2", "scenario.kg_holdout=0.2", "eval.name=link-prediction", "train.judge=mrr")
+    finished_run(Bench.of("kg/kgat", "kg/checkerboard", settings), tmp_path / "run")
+    judged = [event["metrics"] for event in events(tmp_path / "run") if event["event"] == "valid"]
+    assert len(judged) == 2 and all(0 < measures["mrr"] <= 1 for measures in judged)
