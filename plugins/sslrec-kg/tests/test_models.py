@@ -11,6 +11,7 @@ from torch import Tensor
 from sslrec_core.data import Interactions, PairBatch, Rows, Vocabulary
 from sslrec_core.graph import SparseGraph
 from sslrec_core.testing import ComponentContract, ModelContract
+from sslrec_core.testing.bench import Bench
 from sslrec_kg.data import KGData
 from sslrec_kg.dropout import dropout
 from sslrec_kg.encoders import RGAT, NeighbourMix
@@ -60,15 +61,15 @@ class TestKGINAsInThePaper(ModelContract):
 class TestKGAT(ModelContract):
     model = "kg/kgat"
     world = "kg/checkerboard"
-    settings = ("optim.learning_rate=0.05", "train.batch_size=16", "train.negatives=4", "model.kg_batch_size=64")
+    settings = (
+        "optim.learning_rate=0.01", "train.batch_size=128", "model.kg_batch_size=256", "model.pretrain_epochs=0",
+    )  # fmt: skip
+    variants = (("model.pretrain_epochs=2", "model.kg_draw=heads"),)
 
-
-class TestKGATPretrained(ModelContract):
-    """Matrix factorisation first, and one triple of each head."""
-
-    model = "kg/kgat"
-    world = "kg/checkerboard"
-    settings = (*TestKGAT.settings, "model.pretrain_epochs=3", "model.kg_draw=heads")
+    def bench(self, *assignments: str) -> Bench:
+        """Where each user has a single item, an epoch is a step: there smaller and bolder ones."""
+        bolder = ("optim.learning_rate=0.05", "train.batch_size=8", "model.kg_batch_size=32")
+        return super().bench(*(bolder if "data.known=1" in assignments else ()), *assignments)
 
 
 class TestRGAT(ComponentContract):
