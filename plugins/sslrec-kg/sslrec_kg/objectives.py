@@ -67,8 +67,9 @@ class Independence(Objective):
         weight: NonNegative = 1e-4
         """Factor of this term."""
         form: Literal["distance", "cosine", "mi"] = "distance"
-        """``distance``: distance correlation of each pair (equation 5).  ``cosine``: squared cosine of each pair, of
-        the authors' code.  ``mi``: a bound on mutual information (equation 4)."""
+        """``distance``: distance correlation of each pair.  ``cosine``: squared cosine of each pair, of
+        the authors' code.  ``mi``: a bound on mutual information, ``-log(exp(c_pp / t) / sum_q exp(c_pq / t))`` with
+        cosines ``c``."""
         temperature: PositiveFloat = 0.2
         """Divides the cosines of ``mi``."""
 

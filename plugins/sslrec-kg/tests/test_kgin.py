@@ -1,4 +1,4 @@
-"""KGIN equals a slow independent implementation of its equations, user by user and triple by triple."""
+"""KGIN equals a slow independent implementation of its formulas, user by user and triple by triple."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def batch(data: KGData) -> PairBatch:
 
 
 def encode_slowly(model: KGIN, data: KGData) -> tuple[Tensor, Tensor]:
-    """Equations 1, 2 and 8 to 13."""
+    """Sections 3.1.1, 3.2 and 3.3, triple by triple."""
     paper = model.config.form == "paper"
     triples = list(
         zip(data.triples.heads.tolist(), data.triples.relations.tolist(), data.triples.tails.tolist(), strict=True)

@@ -1,9 +1,8 @@
 """KGIN: intents, each a mixture of relations, behind every interaction.
 
 Wang, Huang, Wang, Yuan, Liu, He and Chua, "Learning Intents behind Interactions with Knowledge Graph for
-Recommendation", WWW'21; code huangtinglin/Knowledge_Graph_based_Intent_Network.  Section and equation numbers are the
-paper's; where the code differs, ``form`` says which of both, and its default is the code, whose logs show the paper's
-numbers.
+Recommendation", WWW'21; code huangtinglin/Knowledge_Graph_based_Intent_Network.  Section numbers are the paper's; where
+the code differs, ``form`` says which of both, and its default is the code, whose logs show the paper's numbers.
 """
 
 from __future__ import annotations
@@ -73,10 +72,10 @@ class KGIN(Model):
         form: Literal["code", "paper"] = "code"
         """``code``: users attend to intents by vectors of the intents' own, at every hop by what they have gathered,
         independence is asked of the mixtures' logits, and the plain mean of items is added to the weighted one.
-        ``paper``: by the intents' vectors and the user's own (equation 9), of the intents' vectors, and nothing added
-        (equation 8)."""
+        ``paper``: by the intents' vectors and the user's own, of the intents' vectors, and nothing added (section
+        3.2.1)."""
         ranking: BPR.Config = BPR.Config()
-        """Loss of the recommendation task (equation 14)."""
+        """Loss of the recommendation task (section 3.4)."""
         independence: Independence.Config = Independence.Config()
         """Loss that keeps intents apart."""
         l2: L2.Config = L2.Config(weight=1e-5)
@@ -106,11 +105,11 @@ class KGIN(Model):
     # ---- encoding
 
     def intents(self) -> Tensor:
-        """Vector of each intent, a mixture of relations (equations 1 and 2), ``[intents, dim]``."""
+        """Vector of each intent, a mixture of relations (section 3.1.1), ``[intents, dim]``."""
         return self.mixtures.softmax(1) @ self.relations
 
     def encode(self, view: View) -> Embeddings:
-        """The view's users and items, summed over hops (equations 8 to 13)."""
+        """The view's users and items, summed over hops (sections 3.2 and 3.3)."""
         intents, config = self.intents(), self.config
         entities, users = self.entities.weight, self.users(view.users)
         keys = intents if self.latent is None else self.latent
@@ -129,7 +128,7 @@ class KGIN(Model):
         return Embeddings(all_users, all_items)
 
     def pairs(self, entities: Tensor) -> Tensor:
-        """What a tail says through a relation, once for each pair that occurs (equation 10), ``[pairs, dim]``."""
+        """What a tail says through a relation, once for each pair that occurs (section 3.2.2), ``[pairs, dim]``."""
         paths = self.data.paths
         return (paths.tails @ entities) * (paths.relations @ self.relations)
 
