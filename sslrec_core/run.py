@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from sslrec_core import checkpoint
+from sslrec_core.config import Layer, merge
 from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
@@ -110,6 +111,13 @@ class Run:
                 if directory.exists():
                     raise FileExistsError(directory)
         run = cls(config, directory or runs / new_name(config), data_root, say, listeners)
+        known = run.evaluator.names()
+        # Before the first epoch, not after it: a metric that is not measured cannot judge.
+        if config.train.judge not in known:
+            raise ConfigError(
+                f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
+                fix="--set train.judge=… or --set eval.at=[…]",
+            )  # fmt: skip
         # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
         new = run.directory.with_name(f".{run.directory.name}.{os.getpid()}.new")
         environment = describe(run.config, run.device, data_root) | {"data": run.facts}
@@ -163,7 +171,8 @@ class Run:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         if device is not None:
             values["run"]["device"] = device
-        values["eval"] |= evaluator
+        # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
+        values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
         environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
         recorded = environment["data_root"]
         root = data_root or (Path(recorded) if recorded else None)
@@ -201,13 +210,6 @@ class Run:
         self.hook = manager.hook
         # Resolved once to a plain list: a step must not pay for asking who listens.
         self.loop.on_step += [self._listener(impl) for impl in reversed(self.hook.sslrec_step.get_hookimpls())]
-        known = self.evaluator.names()
-        # Before the first epoch, not after it: a metric that is not measured cannot judge.
-        if config.train.judge not in known:
-            raise ConfigError(
-                f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
-                fix="--set train.judge=… or --set eval.at=[…]",
-            )  # fmt: skip
 
     def _listener(self, impl: pluggy.HookImpl) -> StepListener:
         wanted = impl.argnames  # a listener takes only what it needs, of run and losses

@@ -16,7 +16,7 @@ from sslrec_core.ingest.ties import read_ties
 
 LISTS = {"train": "train.txt", "valid": "valid.txt", "test": "test.txt"}
 WITHIN_TRAIN = "valid_within_train.txt"
-TRIPLES, TRUST = "kg_final.txt", "trust.txt"
+TRIPLES, LINKS, TRUST = "kg_final.txt", "item_index2entity_id.txt", "trust.txt"
 PARTS = ("train", "valid", "test")
 FORMS = (
     "one table (.csv .tsv .parquet .jsonl, also .gz and .xz)",
@@ -69,7 +69,7 @@ class Table(Dataset):
         if kind == "atomic":
             return [*atomic.atomic_files(path), *apart]
         if kind == "lists":
-            names = (*LISTS.values(), WITHIN_TRAIN, TRIPLES, TRUST)
+            names = (*LISTS.values(), WITHIN_TRAIN, TRIPLES, LINKS, TRUST)
             return [*(path / name for name in names if (path / name).is_file()), *apart]
         return [*_tables(path), *(apart or _ties_among(path))]
 
@@ -131,7 +131,7 @@ def read_list_folder(folder: Path) -> Raw:
     """Read a folder of item lists as the field publishes them.
 
     ``train.txt``, ``test.txt`` and, where they are there, ``valid.txt`` or ``valid_within_train.txt``,
-    ``kg_final.txt``, ``trust.txt``.
+    ``kg_final.txt``, ``item_index2entity_id.txt`` (lines ``item entity``), ``trust.txt``.
 
     Raises:
         DataError: ``train.txt`` is missing, or a line is malformed.
@@ -146,9 +146,24 @@ def read_list_folder(folder: Path) -> Raw:
         del raw.tables["interactions"]["part"]
     if (folder / TRIPLES).is_file():
         raw.tables["triples"] = {**lists.read_columns(folder / TRIPLES, ("head", "relation", "tail"))}
+        if (folder / LINKS).is_file():
+            _link(raw, folder / LINKS)
     if (folder / TRUST).is_file():
         raw.tables["trust"] = read_ties(folder / TRUST)
     return raw
+
+
+def _link(raw: Raw, path: Path) -> None:
+    """Add the table ``links``, unless the items of the lists bear the numbers of their entities already.
+
+    The file is often shipped beside lists and triples that were made with its help and need it no more.
+    """
+    links = lists.read_columns(path, ("item", "entity"))
+    items = np.unique(np.asarray(raw.tables["interactions"]["item"]))
+    if np.isin(items, links["entity"]).all() and not np.isin(items, links["item"]).all():
+        raw.notes.append(f"{path.name} is not used: the items have the numbers of its entities already")
+    else:
+        raw.tables["links"] = {**links}
 
 
 def _existing(name: str) -> Path:

@@ -15,7 +15,9 @@ from sslrec_core.errors import ConfigError
 def command(
     run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
     split: Annotated[str, typer.Option(help="valid or test.")] = "test",
-    assign: Annotated[list[str] | None, typer.Option("--set", help="eval.KEY=VALUE, as in eval.at=[10,50].")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="eval.KEY=VALUE, as in eval.at=[10,50]; eval.name for another.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default: where they were.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

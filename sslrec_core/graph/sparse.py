@@ -200,6 +200,23 @@ class SparseGraph:
             alive=None,
         )
 
+    def select(self, targets: Tensor) -> SparseGraph:
+        """The graph of some targets alone, in the given order (``[n]``, repeats allowed): shape ``[n, sources]``.
+
+        For a step that needs the vectors of a few nodes only; :meth:`align` brings values of the whole graph's edges.
+        Waits for the device to count the edges, once.
+        """
+        structure, index = self.structure.select(targets)
+        return replace(
+            self,
+            structure=structure,
+            weight=self.weight.index_select(0, index),
+            base=None if self.base is None else self.base.index_select(0, index),
+            how="row" if self.how == "row" else None,
+            symmetric=False,
+            alive=None if self.alive is None else self.alive.index_select(0, index),
+        )
+
     def keep_interactions(self, mask: Tensor) -> SparseGraph:
         """The graph without the edges whose given edge is outside ``mask``: an undirected drop.
 

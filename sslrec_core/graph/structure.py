@@ -176,6 +176,7 @@ class Structure:
             bounds = torch.arange(self.shape[1] + 1, device=self.device, dtype=key.dtype)
             pointers = torch.searchsorted(key, bounds).to(self.pointers.dtype)
             columns = self.rows.index_select(0, order)
+            position = None if self.position is None else self.position.index_select(0, order)
         turned = Structure(
             pointers,
             columns,
@@ -196,6 +197,26 @@ class Structure:
         """
         cut = self._cut(mask, both_ways=both_ways)
         return Structure(cut.pointers, cut.columns, self.shape, self.given, cut=cut), cut.index
+
+    def select(self, targets: Tensor) -> tuple[Structure, Tensor]:
+        """The structure of the rows ``targets`` (``[n]``, repeats allowed) and the positions of its edges here.
+
+        Waits for the device to count the edges.
+        """
+        counts = self.counts.index_select(0, targets)
+        pointers = torch.cat((counts.new_zeros(1), counts.cumsum(0, dtype=counts.dtype)))
+        total = int(pointers[-1])
+        shift = (self.pointers.index_select(0, targets) - pointers[:-1]).long()
+        index = shift.repeat_interleave(counts, output_size=total) + torch.arange(total, device=self.device)
+        selected = Structure(
+            pointers,
+            self.columns.index_select(0, index),
+            (targets.numel(), self.shape[1]),
+            self.given,
+            own_edge_of=self.edge_of.index_select(0, index),
+            own_position=index if self.position is None else self.position.index_select(0, index),
+        )
+        return selected, index
 
     def _cut(self, mask: Tensor, *, both_ways: bool = False) -> _Cut:
         return _Cut(self, mask, mask.nonzero().squeeze(1), self._before(mask), both_ways)

@@ -161,6 +161,23 @@ class TestBipartite:
             assert not view.symmetric
             torch.testing.assert_close(view.transpose().dense(), view.dense().T)
 
+    def test_selected_targets_keep_their_edges(self) -> None:
+        targets = torch.tensor([7, 2, 2, 0])
+        kept = mask_of(3, 50)
+        for graph in (self.graph().normalised("row"), self.graph().keep(kept), self.graph().keep(kept).compacted()):
+            some = graph.select(targets)
+            assert some.shape == (4, 11)
+            torch.testing.assert_close(some.dense(), graph.dense()[targets])
+            torch.testing.assert_close(some.transpose().dense(), some.dense().T)
+            torch.testing.assert_close(some.renormalised().dense(), graph.dense()[targets])
+            places = torch.cat([(graph.target == target).nonzero()[:, 0] for target in targets])
+            assert torch.equal(some.edge_of, graph.edge_of[places])
+        whole, mask = self.graph().normalised("row"), mask_of(6, 50)
+        some = whole.select(targets)
+        later = some.keep(some.align(mask)).renormalised()
+        torch.testing.assert_close(later.dense(), whole.keep(mask).renormalised().dense()[targets])
+        assert whole.select(targets[:0]).shape == (0, 11)
+
     def test_dropped_nodes_have_no_edges(self) -> None:
         kept = mask_of(4, 11)
         view = self.graph().keep_nodes(kept)

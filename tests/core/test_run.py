@@ -60,6 +60,13 @@ def test_an_opened_run_scores_as_its_best_epoch_did(factors: Configure, tmp_path
     assert at_five.hook.sslrec_evaluate(run=at_five, split="test")["recall@20"] == result.metrics["recall@20"]
 
 
+def test_an_opened_run_may_be_measured_without_what_judged_it(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run").execute()
+    opened = Run.open(tmp_path / "run", at=[3], metrics=["recall"])
+    assert list(opened.hook.sslrec_evaluate(run=opened, split="test")) == ["recall@3"]
+    assert opened.config.eval.config.hide == Run.open(tmp_path / "run").config.eval.config.hide
+
+
 def test_the_best_epoch_is_the_best_on_validation(factors: Configure, tmp_path: Path) -> None:
     result = Run.create(factors("train.epochs=8"), tmp_path / "run").execute()
     judged = [event["metrics"]["ndcg@20"] for event in events(tmp_path / "run") if event["event"] == "valid"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -98,3 +98,60 @@ class RGAT(Encoder):
         of_edge = F.linear(heads, of_head).index_select(0, kg.target)
         of_edge = of_edge + F.linear(tails, of_tail, self.attend.bias).index_select(0, kg.source)
         return torch.einsum("ed,ed->e", of_edge, relations.index_select(0, relation))
+
+
+class NeighbourMix(Encoder):
+    """Each node mixed with its neighbourhood, hop by hop, all hops side by side (KGAT, KDD'19, equations 3 to 11)."""
+
+    class Config(Encoder.Config):
+        sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 32, 16)
+        """Numbers that each hop gives to a node."""
+        aggregator: Literal["bi-interaction", "gcn", "graphsage"] = "bi-interaction"
+        """How a node and its neighbourhood are mixed: sum and product (equation 8), sum (equation 6), or both side by
+        side (equation 7)."""
+        dropout: Rate = 0.1
+        """Dropout on each hop's result."""
+        negative_slope: NonNegativeFloat = 0.2
+        """Slope of the LeakyReLU below zero: TensorFlow's default, with which the authors ran; PyTorch's is 0.01."""
+
+    config: Config
+
+    def __init__(self, config: Config, dim: int) -> None:
+        super().__init__(config)
+        widths = list(zip((dim, *config.sizes), config.sizes, strict=False))
+        sides = 2 if config.aggregator == "graphsage" else 1
+        self.mix = nn.ModuleList(nn.Linear(sides * given, out) for given, out in widths)
+        products = widths if config.aggregator == "bi-interaction" else []
+        self.mix_products = nn.ModuleList(nn.Linear(given, out) for given, out in products)
+        for linear in (*self.mix, *self.mix_products):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, graph: SparseGraph, x: Tensor, nodes: Tensor, last: SparseGraph | None = None) -> Tensor:
+        """The vectors of ``nodes`` before and after each hop.
+
+        Args:
+            graph: Square, weighted by attention.
+            x: ``[all nodes, dim]``
+            nodes: ``Long[nodes]``, those whose vectors are asked for.
+            last: The edges of ``graph`` into ``nodes``; none to pick them here, which waits for the device.
+
+        Returns:
+            ``[nodes, dim + sum of sizes]``
+        """
+        last = graph.select(nodes) if last is None else last
+        found = [F.embedding(nodes, x)]
+        for hop in range(len(self.mix) - 1):
+            x = self.hop(hop, x, graph @ x)
+            found.append(F.normalize(F.embedding(nodes, x), dim=-1))
+        found.append(F.normalize(self.hop(len(self.mix) - 1, F.embedding(nodes, x), last @ x), dim=-1))
+        return torch.cat(found, dim=1)
+
+    def hop(self, hop: int, own: Tensor, around: Tensor) -> Tensor:
+        """Nodes and their neighbourhoods, ``[n, dim]`` both, mixed: ``[n, size of the hop]``."""
+        config = self.config
+        together = torch.cat([own, around], dim=1) if config.aggregator == "graphsage" else own + around
+        out = F.leaky_relu(self.mix[hop](together), config.negative_slope)
+        if config.aggregator == "bi-interaction":
+            out = out + F.leaky_relu(self.mix_products[hop](own * around), config.negative_slope)
+        return dropout(out, config.dropout, self.training)

@@ -97,15 +97,21 @@ def _linked(
     """Heads and tails where ``links`` says which entity an item is."""
     labels, (heads, tails, entities) = factorise([table["head"], table["tail"], links["entity"]])
     item = lookup(items, links["item"])
+    occurs = np.zeros(len(labels), bool)
+    occurs[heads] = occurs[tails] = True
+    strangers, silent = int((item < 0).sum()), int((~occurs[entities]).sum())
     entities, item = entities[item >= 0], item[item >= 0]
     number = np.full(len(labels), -1, np.int64)
     number[entities[::-1]] = item[::-1]  # written backwards, so that the first link of an entity stays
     shared = int((number[entities] != item).sum())
-    occurs = np.zeros(len(labels), bool)
-    occurs[heads] = occurs[tails] = True
     others = np.flatnonzero(occurs & (number < 0))
     number[others] = len(items) + np.arange(len(others))
-    notes = [f"{shared:,} items share their entity with an earlier item, which keeps its triples"] if shared else []
+    counted = {
+        f"{strangers:,} links of items without interactions not used": strangers,
+        f"{silent:,} links to entities that no triple mentions": silent,
+        f"{shared:,} items share their entity with an earlier item, which keeps its triples": shared,
+    }
+    notes = [sentence for sentence, count in counted.items() if count]
     return number[heads], number[tails], len(items) + len(others), notes
 
 

@@ -1,8 +1,11 @@
-"""Objectives over the triples of a knowledge graph."""
+"""Objectives over the triples of a knowledge graph, and over what is mixed from its relations."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,6 +38,10 @@ class Translation(Objective):
             bound = (6 / (2 * dim)) ** 0.5  # Glorot's uniform initialisation of each relation's matrix
             nn.init.uniform_(self.projection, -bound, bound)
 
+    def project(self, points: Tensor, relation: int) -> Tensor:
+        """``points`` ``[n, dim]`` in the space where ``relation`` carries heads to tails."""
+        return points if self.projection is None else points @ self.projection[relation]
+
     def forward(self, heads: Tensor, relations: Tensor, tails: Tensor, corrupted: Tensor, relation: Tensor) -> Tensor:
         """The weighted loss of one batch.
 
@@ -51,3 +58,50 @@ class Translation(Objective):
         unknown = (moved - corrupted).square().sum(-1)
         lengths = sum(v.square().sum(-1) for v in (heads, relations, tails, corrupted)) / 2
         return self.config.weight * (F.softplus(known - unknown) + self.config.l2 * lengths).mean()
+
+
+class Independence(Objective):
+    """Intents that say different things (KGIN, WWW'21, section 3.1.2)."""
+
+    class Config(Objective.Config):
+        weight: NonNegative = 1e-4
+        """Factor of this term."""
+        form: Literal["distance", "cosine", "mi"] = "distance"
+        """``distance``: distance correlation of each pair.  ``cosine``: squared cosine of each pair, of
+        the authors' code.  ``mi``: a bound on mutual information, ``-log(exp(c_pp / t) / sum_q exp(c_pq / t))`` with
+        cosines ``c``."""
+        temperature: PositiveFloat = 0.2
+        """Divides the cosines of ``mi``."""
+
+    config: Config
+
+    def forward(self, intents: Tensor) -> Tensor:
+        """Sum over pairs of rows of ``[intents, numbers]``; for ``mi`` over rows, each told from all."""
+        config = self.config
+        if config.form == "distance":
+            return config.weight * distance_correlation(intents).triu(1).sum()
+        unit = F.normalize(intents, dim=1)
+        cosine = unit @ unit.T
+        if config.form == "cosine":
+            return config.weight * cosine.square().triu(1).sum()
+        own = cosine.diagonal() / config.temperature
+        return config.weight * ((cosine / config.temperature).logsumexp(1) - own).sum()
+
+
+def distance_correlation(x: Tensor) -> Tensor:
+    """Distance correlation of each row of ``x`` with each, taken as samples of one number (Székely et al., 2007).
+
+    Args:
+        x: ``[rows, samples]``.
+
+    Returns:
+        ``[rows, rows]``, 0 for independent rows and 1 for a row and itself.
+    """
+    # Small numbers keep the roots differentiable; their places and sizes are those of KGIN's code.
+    tiny = 1e-8
+    distance = ((x[:, :, None] - x[:, None, :]).square() + tiny).sqrt()
+    centred = distance - distance.mean(1, keepdim=True) - distance.mean(2, keepdim=True)
+    centred = (centred + distance.mean((1, 2), keepdim=True)).flatten(1)
+    covariance = ((centred @ centred.T / x.shape[1] ** 2).clamp_min(0) + tiny).sqrt()
+    variance = covariance.diagonal()
+    return covariance / (variance[:, None] * variance[None] + tiny).sqrt()

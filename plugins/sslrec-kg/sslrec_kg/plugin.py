@@ -27,19 +27,32 @@ def sslrec_datasets() -> Offer:
 @hookimpl
 def sslrec_models() -> Offer:
     """Recommenders that read a knowledge graph."""
-    return {"kg/kgcl": "sslrec_kg.models.kgcl:KGCL"}
+    return {
+        "kg/kgat": "sslrec_kg.models.kgat:KGAT",
+        "kg/kgcl": "sslrec_kg.models.kgcl:KGCL",
+        "kg/kgin": "sslrec_kg.models.kgin:KGIN",
+    }
 
 
 @hookimpl
 def sslrec_encoders() -> Offer:
     """Encoders of knowledge graphs."""
-    return {"rgat": "sslrec_kg.encoders:RGAT"}
+    return {"neighbour-mix": "sslrec_kg.encoders:NeighbourMix", "rgat": "sslrec_kg.encoders:RGAT"}
 
 
 @hookimpl
 def sslrec_objectives() -> Offer:
     """Objectives over triples."""
-    return {"translation": "sslrec_kg.objectives:Translation"}
+    return {
+        "independence": "sslrec_kg.objectives:Independence",
+        "translation": "sslrec_kg.objectives:Translation",
+    }
+
+
+@hookimpl
+def sslrec_evaluators() -> Offer:
+    """Measures of what was learnt about the knowledge graph itself."""
+    return {"link-prediction": "sslrec_kg.evaluators:LinkPrediction"}
 
 
 @hookimpl

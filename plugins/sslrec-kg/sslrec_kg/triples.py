@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,14 @@ class Triples:
     tails: Tensor
     n_entities: int
 
+    @classmethod
+    def of(cls, heads: Tensor, relations: Tensor, tails: Tensor, n_entities: int) -> Triples:
+        """Distinct triples given in any order, ``Long[triples]`` each."""
+        order = tails.argsort()
+        for column in (relations, heads):
+            order = order[column[order].argsort(stable=True)]
+        return cls(heads[order], relations[order], tails[order], n_entities)
+
     def to(self, device: torch.device | str) -> Triples:
         """The same triples on ``device``."""
         return Triples(self.heads.to(device), self.relations.to(device), self.tails.to(device), self.n_entities)
@@ -63,6 +72,30 @@ class Triples:
         """The triples at ``index``, each with an entity drawn evenly from those that are not known tails."""
         corrupted = self.known.draw_absent(self.group[index], 1, generator).squeeze(1)
         return TripleBatch(self.heads[index], self.relations[index], self.tails[index], corrupted)
+
+
+class TripleSpace(NamedTuple):
+    """Where a model puts entities for one relation, and where that relation carries a head: to its tails."""
+
+    points: Tensor
+    """``[entities, dim]``"""
+    move: Tensor
+    """``[dim]``"""
+
+
+class Translating:
+    """What a model can do that learns from triples: say how far a head is from a tail.
+
+    Stability: stable for implementers from API 1.
+    """
+
+    @abstractmethod
+    def triple_space(self, relation: int) -> TripleSpace:
+        """The space of one relation; the nearer ``points[head] + move`` to ``points[tail]``, the likelier the triple.
+
+        Raises:
+            ConfigError: under its configuration the model learns nothing from triples.
+        """
 
 
 @dataclass(frozen=True)

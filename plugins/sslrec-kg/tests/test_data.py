@@ -43,7 +43,7 @@ def edges(data: KGData) -> set[tuple[int, int, int]]:
 
 class TestKG(ScenarioContract):
     scenario = "kg"
-    variants = (*ScenarioContract.variants, {"triples_per_head": 1})
+    variants = (*ScenarioContract.variants, {"triples_per_head": 1}, {"kg_holdout": 0.3})
 
 
 def test_edges_go_from_tails_into_heads_and_know_their_relation() -> None:
@@ -104,6 +104,23 @@ def test_an_entity_shared_by_items_stays_with_the_first() -> None:
     assert any("1 items share their entity" in note for note in prepared.meta["notes"])
 
 
+def test_links_that_lead_nowhere_are_counted() -> None:
+    links = {"item": np.array([0, 1, 77, 2]), "entity": np.array([70, 71, 72, 99])}
+    given = raw([(70, 5, 90), (71, 5, 90)], tables={"links": links}, identity_ids=False)
+    notes = KG(KG.Config(ratios=(0.7, 0.3))).process(given).meta["notes"]
+    assert "1 links of items without interactions not used" in notes
+    assert "2 links to entities that no triple mentions" in notes
+    assert "2 of 4 items have no triple" in notes
+
+
+def test_links_that_fit_nothing_are_refused() -> None:
+    links = {"item": np.array([0, 1]), "entity": np.array([4, 5])}
+    given = raw([(70, 5, 90)], tables={"links": links}, identity_ids=False)
+    with pytest.raises(DataError, match="mentions no item") as caught:
+        KG(KG.Config(ratios=(0.7, 0.3))).process(given)
+    assert "check the links between items and entities" in str(caught.value)
+
+
 def test_filtered_items_stay_as_entities() -> None:
     table = {"user": np.array([0, 0, 1, 1, 1]), "item": np.array([1, 2, 1, 2, 0])}
     given = raw(tables={"interactions": table})
@@ -122,9 +139,46 @@ def test_a_cap_thins_each_head_the_same_way_on_each_machine() -> None:
     assert edges(once) != edges(data_of(raw(triples), triples_per_head=3, seed=1))
 
 
+def test_held_out_triples_are_gone_in_both_directions() -> None:
+    triples = [(h, h % 2, t) for h in range(4) for t in range(4, 12)]
+    scenario = KG(KG.Config(ratios=(0.7, 0.3), kg_holdout=0.3))
+    prepared = scenario.process(raw(triples))
+    data = scenario.data(prepared)
+    assert data.held_out is not None
+    asked = set(
+        zip(data.held_out.heads.tolist(), data.held_out.relations.tolist(), data.held_out.tails.tolist(), strict=True)
+    )
+    assert asked == {(t, (r + 2) % 4, h) for h, r, t in asked}
+    assert not asked & edges(data)
+    assert asked | edges(data) == {*triples, *((t, r + 2, h) for h, r, t in triples)}
+    n = len(asked) // 2
+    assert 0 < n < 20
+    assert f"{n} of 32 triples held out for link prediction" in prepared.meta["notes"]
+    assert prepared.meta["counts"]["held-out triples"] == len(asked)
+    assert edges(data_of(raw(triples), kg_holdout=0.3)) == edges(data)
+    assert edges(data_of(raw(triples), kg_holdout=0.3, seed=1)) != edges(data)
+
+
+def test_a_share_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a share of 0\.01 divides 5 triples badly"):
+        data_of(raw(), kg_holdout=0.01)
+
+
+def test_paths_are_triples_by_pairs() -> None:
+    data = data_of(raw())
+    tails, relations, heads = data.paths
+    pairs = list(zip(tails.source.tolist(), relations.source.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs) == len(tails.target)
+    found = {(h, pairs[p][1], pairs[p][0]) for h, p in zip(heads.target.tolist(), heads.source.tolist(), strict=True)}
+    assert found == edges(data)
+    sums = heads.dense().sum(1)
+    torch.testing.assert_close(sums, (sums > 0).float())
+
+
 def test_moving_keeps_everything() -> None:
-    data = data_of(raw()).to("cpu")
-    assert edges(data) == edges(data_of(raw()))
+    data = data_of(raw(), kg_holdout=0.3).to("cpu")
+    assert data.held_out is not None
+    assert edges(data) == edges(data_of(raw(), kg_holdout=0.3))
     assert data.graph.shape == (7, 7)
 
 
@@ -136,6 +190,8 @@ def test_moving_keeps_everything() -> None:
         (raw([(10, 0, 11), (11, 0, 12)]), "mentions no item"),
         (raw([(0, 0, 4), (0, 0, -4)]), "triple 2 has the tail -4"),
         (raw([(0, -1, 4)]), "triple 1 has the relation -1"),
+        (raw([(0, 0, 4), (1, 0, 9_999_999)]), "the entity ids of the triples run up to 9,999,999, but only 4 of them"),
+        (raw([(0, 0, 4), (1, 777_777, 5)]), "the relation ids of the triples run up to 777,777, but only 2 of them"),
     ],
 )
 def test_bad_graphs_are_refused(given: Raw, words: str) -> None:

@@ -14,8 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
-from sslrec_core.data import load_data
+from sslrec_core.builtin.datasets import Table
+from sslrec_core.data import load_data, load_prepared
 from sslrec_core.errors import DataError
 from sslrec_core.ingest import download
 from sslrec_kg import datasets
@@ -95,6 +97,96 @@ def test_a_graph_without_items_is_refused(tmp_path: Path) -> None:
     raw = Small(Small.Config()).read(write(tmp_path, kg_final="4 0 5\n"))
     with pytest.raises(DataError, match="mentions no item"):
         KG(KG.Config()).process(raw)
+
+
+# ---- a user's own folder
+
+
+def own(folder: Path, cache: Path) -> tuple[KGData, list[str]]:
+    table, scenario = Table(Table.Config(path=str(folder))), KG(KG.Config(holdout=0, inverse=False))
+    prepared = load_prepared(table, scenario, name="table", root=folder, cache=cache)
+    return scenario.data(prepared), prepared.meta["notes"]
+
+
+def triples(data: KGData) -> list[list[int]]:
+    return torch.stack([data.triples.heads, data.triples.relations, data.triples.tails], 1).tolist()
+
+
+def test_a_folder_of_lists_may_say_which_entity_an_item_is(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write(folder, train="0 10 11\n1 11 12\n", test="0 12\n1 10\n", kg_final="70 0 90\n71 0 90\n90 1 91\n")
+    (folder / "item_index2entity_id.txt").write_text("10\t70\n11\t71\n12\t72\n")
+    data, notes = own(folder, tmp_path / "cache")
+    at = {int(raw): place for place, raw in enumerate(data.items.raw(torch.arange(data.n_items)))}
+    ninety = data.n_items
+    assert triples(data) == [[at[10], 0, ninety], [at[11], 0, ninety], [ninety, 1, ninety + 1]]
+    assert any("items have no triple" in note for note in notes)
+    assert "1 links to entities that no triple mentions" in notes
+
+
+def test_lists_that_are_numbered_as_entities_need_no_links(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write(folder)
+    (folder / "item_index2entity_id.txt").write_text("20\t0\n21\t1\n22\t2\n23\t3\n")
+    data, notes = own(folder, tmp_path / "cache")
+    assert triples(data) == [[0, 0, 4], [1, 0, 4], [3, 1, 5]]
+    assert "item_index2entity_id.txt is not used: the items have the numbers of its entities already" in notes
+
+
+@pytest.mark.parametrize(
+    ("links", "words"),
+    [
+        ("10 70\n11\n", r"item_index2entity_id\.txt:2: expected 2 numbers \(item entity\), found 1"),
+        ("10 m.0x\n", r"item_index2entity_id\.txt:1: expected whole numbers from 0 on, found 'm\.0x'"),
+        ("10 99\n", "the knowledge graph mentions no item"),
+    ],
+)
+def test_bad_links_are_refused(tmp_path: Path, links: str, words: str) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write(folder, train="0 10 11\n1 11 12\n", test="0 12\n1 10\n", kg_final="70 0 90\n")
+    (folder / "item_index2entity_id.txt").write_text(links)
+    with pytest.raises(DataError, match=words):
+        own(folder, tmp_path / "cache")
+
+
+ATOMIC = {
+    "mine.inter": "user_id:token\titem_id:token\nu\ta\nu\tb\nv\tb\nv\tc\nu\tc\nv\ta\n",
+    "mine.kg": "head_id:token\trelation_id:token\ttail_id:token\nm.1\tgenre\tm.9\nm.2\tgenre\tm.9\n",
+    "mine.link": "item_id:token\tentity_id:token\na\tm.1\nb\tm.2\n",
+}
+
+
+def test_atomic_files_with_links_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, text in ATOMIC.items():
+        (folder / name).write_text(text)
+    data, notes = own(folder, tmp_path / "cache")
+    a, b = (data.items.raw(torch.arange(3)).tolist().index(name) for name in ("a", "b"))
+    assert triples(data) == sorted([[a, 0, 3], [b, 0, 3]])
+    assert "1 of 3 items have no triple" in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("mine.kg", "head_id:token\ttail_id:token\nm.1\tm.9\n", "relation_id"),
+        ("mine.kg", "head_id\trelation_id:token\ttail_id:token\nm.1\tg\tm.9\n", "the field 'head_id' has no type"),
+        ("mine.link", "item_id:token\tentity:token\na\tm.1\n", "entity_id"),
+        ("mine.link", "item_id:token\tentity_id:token\na\tm.7\n", "check the links between items and entities"),
+    ],
+)
+def test_bad_atomic_files_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for file, content in {**ATOMIC, name: text}.items():
+        (folder / file).write_text(content)
+    with pytest.raises(DataError) as caught:
+        own(folder, tmp_path / "cache")
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [AlibabaFashion, LastFMDedup, LastFMMusic])

@@ -11,8 +11,9 @@ from torch import Tensor
 from sslrec_core.data import Interactions, PairBatch, Rows, Vocabulary
 from sslrec_core.graph import SparseGraph
 from sslrec_core.testing import ComponentContract, ModelContract
+from sslrec_core.testing.bench import Bench
 from sslrec_kg.data import KGData
-from sslrec_kg.encoders import RGAT
+from sslrec_kg.encoders import RGAT, NeighbourMix
 from sslrec_kg.models.kgcl import KGCL, View, random_mask, with_triples
 from sslrec_kg.objectives import Translation
 from sslrec_kg.triples import Triples
@@ -38,6 +39,38 @@ class TestKGCLOnWholeGraphs(ModelContract):
     )  # fmt: skip
 
 
+class TestKGIN(ModelContract):
+    model = "kg/kgin"
+    world = "kg/checkerboard"
+    settings = ("optim.learning_rate=0.02", "train.batch_size=128")
+    variants = (("model.independence.form=mi",),)
+
+
+class TestKGINAsInThePaper(ModelContract):
+    """The equations of the paper, and mutual information."""
+
+    model = "kg/kgin"
+    world = "kg/checkerboard"
+    settings = (
+        "optim.learning_rate=0.02", "train.batch_size=128",
+        "model.form=paper", "model.independence.form=mi", "model.layers=2",
+    )  # fmt: skip
+
+
+class TestKGAT(ModelContract):
+    model = "kg/kgat"
+    world = "kg/checkerboard"
+    settings = (
+        "optim.learning_rate=0.01", "train.batch_size=128", "model.kg_batch_size=256", "model.pretrain_epochs=0",
+    )  # fmt: skip
+    variants = (("model.pretrain_epochs=2", "model.kg_draw=heads"),)
+
+    def bench(self, *assignments: str) -> Bench:
+        """Where each user has a single item, an epoch is a step: there smaller and bolder ones."""
+        bolder = ("optim.learning_rate=0.05", "train.batch_size=8", "model.kg_batch_size=32")
+        return super().bench(*(bolder if "data.known=1" in assignments else ()), *assignments)
+
+
 class TestRGAT(ComponentContract):
     kind = "encoder"
     component = "rgat"
@@ -59,6 +92,28 @@ class TestTranslation(ComponentContract):
 
     def inputs(self) -> tuple[Any, ...]:
         return *torch.randn(4, 7, 8).unbind(), torch.arange(7) % 3
+
+
+class TestNeighbourMix(ComponentContract):
+    kind = "encoder"
+    component = "neighbour-mix"
+
+    def build(self, config: Any) -> NeighbourMix:
+        return NeighbourMix(config, 8)
+
+    def inputs(self) -> tuple[Any, ...]:
+        graph = SparseGraph.of(torch.randint(6, (40,)), torch.randint(6, (40,)), shape=(6, 6)).normalised("row")
+        nodes = torch.tensor([4, 0])
+        return graph, torch.randn(6, 8), nodes, graph.select(nodes)
+
+
+class TestIndependence(ComponentContract):
+    kind = "objective"
+    component = "independence"
+    variants = ({"form": "mi"},)
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (torch.randn(4, 9),)
 
 
 # ---- a small world

@@ -20,12 +20,13 @@ OFFERS = {
     "model": plugin.sslrec_models,
     "encoder": plugin.sslrec_encoders,
     "objective": plugin.sslrec_objectives,
+    "evaluator": plugin.sslrec_evaluators,
 }
 NAMES = [(kind, name) for kind, offer in OFFERS.items() for name in offer()]
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(NAMES) >= 9
+    assert len(NAMES) >= 14
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)

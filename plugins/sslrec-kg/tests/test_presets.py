@@ -16,16 +16,13 @@ PRESETS = sorted(path for path in FOLDER.glob("*/*.toml") if path.name != SPACE)
 
 def test_all_presets_are_here() -> None:
     assert [path.relative_to(FOLDER).as_posix() for path in PRESETS] == [
-        "kgcl/alibaba-fashion.toml",
-        "kgcl/amazon-book.toml",
-        "kgcl/default.toml",
-        "kgcl/demo.toml",
-        "kgcl/last-fm-dedup.toml",
-        "kgcl/lastfm-music.toml",
+        f"{model}/{name}.toml"
+        for model in ("kgat", "kgcl", "kgin")
+        for name in ("alibaba-fashion", "amazon-book", "default", "demo", "last-fm-dedup", "lastfm-music")
     ]
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_preset_resolves_and_every_value_counts(path: Path) -> None:
     dataset = "./interactions.csv" if path.stem == "default" else f"kg/{path.stem}"
     resolved = resolve(f"kg/{path.parent.name}", dataset)

@@ -21,12 +21,13 @@ from sslrec_core.builtin.objectives import BPR, L2
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate, Share
 from sslrec_core.data import PairBatch
+from sslrec_core.errors import ConfigError
 from sslrec_core.graph import SparseGraph
 from sslrec_core.model import Embeddings, Losses, MakeOptimizer, Model
 from sslrec_kg.data import KGData
 from sslrec_kg.encoders import RGAT
 from sslrec_kg.objectives import Translation
-from sslrec_kg.triples import Draw, TripleBatch, at_most
+from sslrec_kg.triples import Draw, Translating, TripleBatch, TripleSpace, at_most
 
 if TYPE_CHECKING:
     from sslrec_core.loop import Loop
@@ -41,7 +42,7 @@ class View(NamedTuple):
     """Of each edge of ``kg``."""
 
 
-class KGCL(Model):
+class KGCL(Model, Translating):
     """Knowledge graph contrastive learning: what two thinned graphs agree on is trusted (KGCL, SIGIR'22)."""
 
     class Config(Model.Config):
@@ -226,6 +227,13 @@ class KGCL(Model):
         if rate := self.config.kg_dropout:
             kg = kg.keep(random_mask(kg, rate))
         return View(self.thin(graph), kg, relation)
+
+    def triple_space(self, relation: int) -> TripleSpace:
+        if self.translation is None:
+            raise ConfigError(
+                "this KGCL learns nothing from triples alone", fix="train it with --set model.kg_phase=transe or transr"
+            )
+        return TripleSpace(self.translation.project(self.entities.weight, relation), self.relations.weight[relation])
 
     def optimizers(self, make: MakeOptimizer) -> dict[str, Optimizer]:
         if self.translation is None:
