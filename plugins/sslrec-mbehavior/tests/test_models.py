@@ -1,0 +1,35 @@
+"""The contract of models, and what is each model's own."""
+
+from __future__ import annotations
+
+from sslrec_core.testing import ModelContract
+
+
+class TestCRGCN(ModelContract):
+    model = "mbehavior/crgcn"
+    world = "mbehavior/checkerboard"
+    settings = ("train.batch_size=32",)
+
+
+class TestCML(ModelContract):
+    model = "mbehavior/cml"
+    world = "mbehavior/checkerboard"
+    settings = ("train.batch_size=128", "model.contrast_share=0.5", "model.contrast_block=1")
+
+
+class TestMBGMN(ModelContract):
+    model = "mbehavior/mbgmn"
+    world = "mbehavior/checkerboard"
+    settings = ("train.batch_size=16", "model.draws=8", "model.embedding_dim=8", "model.rank=2")
+
+
+class TestMBGMNDot(ModelContract):
+    model = "mbehavior/mbgmn"
+    world = "mbehavior/checkerboard"
+    settings = ("train.batch_size=16", "model.draws=8", "model.predictor=dot")
+
+
+class TestSeenNotBought(ModelContract):
+    model = "mbehavior/seen-not-bought"
+    world = "mbehavior/checkerboard"
+    personal = False
