@@ -45,7 +45,9 @@ class SeenNotBought(OfInteractions):
         keys, criteria = self._seen(counts.cpu().numpy())
         fresh = ~np.isin(keys, history.keys.cpu().numpy())
         users, items = np.divmod(keys[fresh], history.n_columns)
-        order = np.lexsort((*(criteria[name][fresh] for name in reversed(self.config.order) if name in criteria), users))
+        order = np.lexsort(
+            (*(criteria[name][fresh] for name in reversed(self.config.order) if name in criteria), users)
+        )
         per_user = np.bincount(users, minlength=len(history))
         device = history.columns.device
         self.remember("pointers", torch.from_numpy(np.concatenate(([0], per_user.cumsum()))).to(device))

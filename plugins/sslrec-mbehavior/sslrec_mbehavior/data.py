@@ -133,7 +133,7 @@ class MultiBehaviorData(OverInteractions):
         everybody = self.anything.counts.nonzero().squeeze(1)
         order = everybody[torch.randperm(len(everybody), generator=generator, device=everybody.device)]
         order = wrapped(order, -(-len(order) // world) * world)[rank::world]
-        for users in order.split(batch_size):
+        for users in torch.split(order, batch_size):
             mets = self.rows if outside == "behaviour" else (self.anything,) * len(self.rows)
             drawn = (
                 self._drawn(rows, users, draws, negatives, met, generator)
@@ -243,14 +243,11 @@ def _alone(prepared: Prepared, folded: list[Folded], n_users: int, n_items: int)
     """Who and what occurs in other behaviours alone."""
     keys = np.concatenate([_keys(prepared, part, n_items) for part in ("train", "valid", "test")])
     notes = []
-    for what, size, ids in (
-        ("users", n_users, lambda k: k // n_items),
-        ("items", n_items, lambda k: k % n_items),
-    ):
+    for what, size, ids in (("users", n_users, np.floor_divide), ("items", n_items, np.remainder)):
         met, counted = np.zeros(size, bool), np.zeros(size, bool)
-        counted[ids(keys)] = True
+        counted[ids(keys, n_items)] = True
         for each in folded:
-            met[ids(each.keys)] = True
+            met[ids(each.keys, n_items)] = True
         if alone := int((met & ~counted).sum()):
             notes.append(f"{alone:,} {what} occur in other behaviours alone (kept)")
     return notes

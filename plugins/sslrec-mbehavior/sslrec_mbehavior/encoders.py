@@ -27,9 +27,9 @@ class Encoded(NamedTuple):
 class BehaviourGCN(Encoder):
     """Messages of every behaviour, averaged and transformed layer by layer (CML, WSDM'22, section 3.1).
 
-    Layer ``l`` gathers ``m_k = A_k x`` over the graph of each behaviour ``k`` (equations 1 and 2) and makes ``x = f(W
-    mean_k m_k)``; for behaviour ``k`` alone it makes ``f(W m_k)``.  What all layers made is set side by side and brought
-    to ``dim`` numbers by one more matrix.  Users and items have matrices of their own.
+    Layer ``l`` gathers ``m_k = A_k x`` over the graph of each behaviour ``k`` (equations 1 and 2) and makes
+    ``x = f(W mean_k m_k)``; for behaviour ``k`` alone it makes ``f(W m_k)``.  What all layers made is set side by side
+    and brought to ``dim`` numbers by one more matrix.  Users and items have matrices of their own.
     """
 
     class Config(Encoder.Config):

@@ -69,7 +69,7 @@ def separate(raw: Raw, target: str) -> Separated:
             "for each: --dataset mbehavior/files --set data.path=FOLDER",
         )
     if said is None:
-        names = []
+        names: list[str] = []
     else:
         names, kinds = _named(said)
         if len(names) == 1 and beside is not None:
@@ -88,7 +88,7 @@ def separate(raw: Raw, target: str) -> Separated:
             f"others: {', '.join(names)}",
             fix="--set scenario.target=NAME says what the table 'interactions' holds",
         )
-    others = {name: beside[name] for name in ("user", "item", "time") if name in beside}
+    others: dict[str, Column] = {name: beside[name] for name in ("user", "item", "time") if name in beside}
     return Separated(target, interactions, others, kinds, names)
 
 
@@ -113,7 +113,7 @@ def _split(table: dict[str, Column], names: list[str], kinds: Array, target: str
         if held.any():
             kept &= ~held
             notes.append(f"{int(held.sum()):,} events of other behaviours outside the training part dropped")
-    others = {name: taken(table[name], kept) for name in ("user", "item", "time") if name in table}
+    others: dict[str, Column] = {name: taken(table[name], kept) for name in ("user", "item", "time") if name in table}
     interactions = {name: taken(column, mine) for name, column in table.items()}
     rest = [name for name in names if name != target]
     shifted = kinds[kept] - (kinds[kept] > place)
@@ -131,7 +131,7 @@ def choose(separated: Separated, wanted: Sequence[str] | None) -> list[int]:
     if not counts.any():
         raise DataError("nobody did anything beside the target behaviour", f"target: {separated.target}")
     if wanted is None:
-        return [place for place in np.lexsort((names, -counts)).tolist() if counts[place]]
+        return [place for place in np.lexsort((np.array(names), -counts)).tolist() if counts[place]]
     for name in wanted:
         if name not in names:
             near = closest(name, names)

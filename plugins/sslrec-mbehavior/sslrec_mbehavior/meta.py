@@ -13,17 +13,14 @@ SLOPE = 0.1
 class MetaKnowledge(nn.Module):
     """Transforms vectors by matrices of low rank that each node's context makes (MB-GMN, SIGIR'21, section 3.1).
 
-    From ``m = act(W [behaviour; x; neighbours])`` come ``V1`` (``dim x rank``) and ``V2`` (``rank x dim``); the answer is
-    ``[x V1 V2; x]``.  Users and items share ``W``.
+    From ``m = act(W [behaviour; x; neighbours])`` come ``V1`` (``dim x rank``) and ``V2`` (``rank x dim``); the answer
+    is ``[x V1 V2; x]``.  Users and items share ``W``.
     """
 
     def __init__(self, dim: int, rank: int) -> None:
         super().__init__()
-        self.dim, self.rank = dim, rank
         self.context = linear(3 * dim, dim)
-        self.matrices = nn.ModuleList(
-            nn.ModuleList(linear(dim, rank * dim, drawn_bias=True) for _ in range(2)) for _ in ("users", "items")
-        )
+        self.of_users, self.of_items = (LowRank(dim, rank) for _ in range(2))
 
     def forward(self, nodes: Tensor, neighbours: Tensor, behaviour: Tensor, n_users: int) -> Tensor:
         """``[nodes, dim] -> [nodes, 2 dim]``, users first.
@@ -36,12 +33,23 @@ class MetaKnowledge(nn.Module):
         """
         context = torch.cat([behaviour.expand_as(nodes), nodes, neighbours], dim=1)
         meta = F.leaky_relu(self.context(context), SLOPE)
-        sizes = [n_users, len(nodes) - n_users]
-        changed = []
-        for (first, second), x, m in zip(self.matrices, nodes.split(sizes), meta.split(sizes), strict=True):
-            low = torch.bmm(x[:, None], first(m).view(-1, self.dim, self.rank))
-            changed.append(torch.bmm(low, second(m).view(-1, self.rank, self.dim)).squeeze(1))
-        return torch.cat([torch.cat(changed), nodes], dim=1)
+        users = self.of_users(nodes[:n_users], meta[:n_users])
+        items = self.of_items(nodes[n_users:], meta[n_users:])
+        return torch.cat([torch.cat([users, items]), nodes], dim=1)
+
+
+class LowRank(nn.Module):
+    """Multiplies each vector by a matrix of low rank that is linear in what is known about it."""
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        self.dim, self.rank = dim, rank
+        self.first, self.second = (linear(dim, rank * dim, drawn_bias=True) for _ in range(2))
+
+    def forward(self, x: Tensor, meta: Tensor) -> Tensor:
+        """``x V1 V2``, row by row: ``[n, dim], [n, dim] -> [n, dim]``"""
+        low = torch.bmm(x[:, None], self.first(meta).view(-1, self.dim, self.rank))
+        return torch.bmm(low, self.second(meta).view(-1, self.rank, self.dim)).squeeze(1)
 
 
 class BehaviourAttention(nn.Module):
@@ -57,7 +65,7 @@ class BehaviourAttention(nn.Module):
 
     def forward(self, messages: Tensor) -> Tensor:
         """``[behaviours, nodes, dim] -> [nodes, dim]``"""
-        projected, values = (x.unflatten(2, (self.heads, -1)) for x in (messages @ self.project, messages))
+        projected, values = (x.view(*x.shape[:2], self.heads, -1) for x in (messages @ self.project, messages))
         logits = torch.einsum("inhc,jnhc->nhij", projected, projected) / projected.shape[-1] ** 0.5
         heard = logits.softmax(3).sum(2)  # how much all behaviours together listen to each
         return torch.einsum("nhj,jnhc->nhc", heard, values).flatten(1) + messages.sum(0)

@@ -37,7 +37,7 @@ class MetaPredictor(nn.Module):
             source: Vectors of users and of items by the source behaviour, ``[n, dim]`` each.
             target: By the target behaviour.
         """
-        parts = zip(*(each.split(AT_ONCE) for each in (*source, *target)), strict=True)
+        parts = zip(*(torch.split(each, AT_ONCE) for each in (*source, *target)), strict=True)
         if torch.is_grad_enabled():
             scores = [checkpoint(self.score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
         else:
@@ -52,7 +52,8 @@ class MetaPredictor(nn.Module):
         meta = F.leaky_relu(self.meta(combined(mine, its)), SLOPE)
         matrices = self.matrix(meta).view(len(meta), 3 * self.dim, self.dim)
         hidden = torch.bmm(features[:, None], matrices).squeeze(1) + self.bias(meta)
-        return (F.leaky_relu(hidden, SLOPE) * self.vector(meta)).sum(1)
+        scores: Tensor = (F.leaky_relu(hidden, SLOPE) * self.vector(meta)).sum(1)
+        return scores
 
 
 def combined(one: Tensor, other: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ class Weigher(nn.Module):
 
     Two looks at each loss: a small network over the value beside the vectors, and one matrix over the value times the
     vectors.  Each is standardised over the batch and brought between 0 and 1; contrastive losses get the mean of both,
-    ranking losses the sum.  Values come in without their gradient: a weight weighs, it is no way round the loss.
+    ranking losses the sum.
     """
 
     def __init__(self, dim: int, dropout: float) -> None:
@@ -33,13 +33,11 @@ class Weigher(nn.Module):
             own: The user's vector by the behaviour alone, ``[n, dim]``.
             general: The user's vector, ``[n, dim]``.
         """
-        losses, own, general = losses.detach(), own.detach(), general.detach()
         both = torch.cat([own, general], dim=1)
         return self._looks(self.contrast, losses, torch.cat([own, general], dim=1), both) / 2
 
     def rankings(self, losses: Tensor, own: Tensor, general: Tensor) -> Tensor:
         """Weights of ranking losses, ``[n]``; arguments as :meth:`contrasts`."""
-        losses, own, general = losses.detach(), own.detach(), general.detach()
         return self._looks(self.ranking, losses, torch.cat([general, own], dim=1), general)
 
     def _looks(self, head: nn.ModuleList, losses: Tensor, beside: Tensor, times: Tensor) -> Tensor:

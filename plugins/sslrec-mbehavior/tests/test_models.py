@@ -14,7 +14,11 @@ class TestCRGCN(ModelContract):
 class TestCML(ModelContract):
     model = "mbehavior/cml"
     world = "mbehavior/checkerboard"
-    settings = ("train.batch_size=128", "model.contrast_share=0.5", "model.contrast_block=1")
+    settings = (
+        "train.batch_size=256", "optim.learning_rate=0.05", "model.embedding_dim=8", "model.encoder.layers=2",
+        "model.contrast_share=0.5", "model.contrast_block=1",
+    )  # fmt: skip
+    epochs = 15
 
 
 class TestMBGMN(ModelContract):

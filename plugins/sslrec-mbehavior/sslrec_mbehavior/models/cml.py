@@ -7,7 +7,7 @@ one of the paper, which differentiates through the look-ahead, is the default he
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -109,18 +109,24 @@ class CML(Model):
         total = similarity.masked_fill(~others, -torch.inf).logsumexp(2)
         return total - similarity.diagonal(dim1=1, dim2=2)
 
-    def total(self, encoded: Encoded, batch: MultiBehaviorBatch, sampled: Tensor, weigh: bool = True) -> Losses:
-        """The weighted losses of a batch (section 3.4), divided by the number of behaviours and of rows."""
+    def total(
+        self, encoded: Encoded, batch: MultiBehaviorBatch, sampled: Tensor, weigh: bool = True, through: bool = False
+    ) -> Losses:
+        """The weighted losses of a batch (section 3.4), divided by the number of behaviours and of rows.
+
+        Gradients pass ``through`` what weights are made from, or weights are numbers to the encoder.
+        """
         rankings, contrasts = self.rankings(encoded, batch), self.contrasts(encoded, sampled)
         if weigh:
-            looks = zip(rankings, contrasts, batch.pairs, encoded.of_behaviour, strict=True)
-            rankings, weighted = [], []
-            for ranking, contrast, pairs, apart in looks:
-                vectors = (F.embedding(pairs.users, table) for table in (apart, encoded.users))
-                rankings.append(self.weigher.rankings(ranking, *vectors) * ranking)
-                vectors = (F.embedding(sampled, table) for table in (apart, encoded.users))
-                weighted.append(self.weigher.contrasts(contrast, *vectors) * contrast)
-            contrasts = torch.stack(weighted)
+            seen = encoded if through else Encoded(*(each.detach() for each in encoded))
+
+            def weighed(look: Callable[..., Tensor], losses: Tensor, k: int, users: Tensor) -> Tensor:
+                vectors = (F.embedding(users, table) for table in (seen.of_behaviour[k], seen.users))
+                return losses * look(losses if through else losses.detach(), *vectors)
+
+            looks = self.weigher.rankings, self.weigher.contrasts
+            rankings = [weighed(looks[0], rankings[k], k, pairs.users) for k, pairs in enumerate(batch.pairs)]
+            contrasts = torch.stack([weighed(looks[1], contrasts[k], k, sampled) for k in range(len(contrasts))])
         share = 1 / (len(batch.pairs) * len(batch))
         own = batch.pairs[-1]
         items = (F.embedding(chosen, encoded.items) for chosen in (own.positives, own.negatives))
@@ -150,7 +156,7 @@ class CML(Model):
             slopes = {name: slope.detach() for name, slope in slopes.items()}
         ahead = {name: value - config.inner_learning_rate * slopes[name] for name, value in own.items()}
         encoded = functional_call(self.encoder, ahead, (graphs,))
-        return added(self.total(encoded, judges, judges.users, config.weigh_meta_loss))
+        return added(self.total(encoded, judges, judges.users, config.weigh_meta_loss, through=True))
 
     # ---- training
 
@@ -162,12 +168,13 @@ class CML(Model):
 
     def _judged(self, loop: Loop) -> Iterator[tuple[MultiBehaviorBatch, MultiBehaviorBatch]]:
         """Batches of the epoch, each beside one of users with pairs of each behaviour."""
-        data, config, place = self.data, self.config, {"rank": loop.rank, "world": loop.world}
+        data, config, rank, world = self.data, self.config, loop.rank, loop.world
         judges: Iterator[MultiBehaviorBatch] = iter(())
-        for batch in data.batches(loop.train, **place):
+        for batch in data.batches(loop.train, rank=rank, world=world):
             judge = next(judges, None)
             if judge is None:
-                judges = data.user_batches(config.meta_users, config.meta_draws, loop.train.negatives, **place)
+                draws, negatives = config.meta_draws, loop.train.negatives
+                judges = data.user_batches(config.meta_users, draws, negatives, rank=rank, world=world)
                 judge = next(judges)
             yield batch, judge
 

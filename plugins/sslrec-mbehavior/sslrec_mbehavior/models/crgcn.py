@@ -49,9 +49,10 @@ class CRGCN(Model):
 
         Each block propagates what it was handed, scales it to length one and adds it to what it was handed.
         """
-        handed, found = self.nodes, []
+        handed: Tensor = self.nodes
+        found: list[Tensor] = []
         for graph, biases in zip(self.data.graphs, self.bias, strict=True):
-            x: Tensor = handed
+            x = handed
             for bias in biases:
                 x = graph @ x + bias
             handed = handed + F.normalize(x, dim=-1)

@@ -28,7 +28,7 @@ PAIRS_AT_ONCE = 2**18
 
 
 class MBGMN(Model):
-    """Graphs of behaviours, personalised by meta networks; every pair is scored by its own network (MB-GMN, SIGIR'21)."""
+    """Behaviours personalised by meta networks; every pair is scored by a network of its own (MB-GMN, SIGIR'21)."""
 
     class Config(Model.Config):
         embedding_dim: Annotated[int, Field(gt=0, multiple_of=2)] = 32
@@ -58,9 +58,8 @@ class MBGMN(Model):
         self.nodes = node_table(data, half)
         self.behaviours = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n + 1, half)))
         self.knowledge = MetaKnowledge(half, config.rank)
-        self.attention = nn.ModuleList(
-            nn.ModuleList(BehaviourAttention(dim, config.heads) for _ in ("users", "items"))
-            for _ in range(config.layers)
+        self.of_users, self.of_items = (
+            nn.ModuleList(BehaviourAttention(dim, config.heads) for _ in range(config.layers)) for _ in range(2)
         )
         self.predictor = MetaPredictor(dim) if config.predictor == "meta" else None
 
@@ -78,9 +77,9 @@ class MBGMN(Model):
             found.append(total)
         x = self.knowledge(self.nodes, torch.stack(gathered).sum(0), self.behaviours[-1], n_users)
         total = x
-        for attention in self.attention:
-            messages = torch.stack([F.leaky_relu(graph @ x, SLOPE) for graph in graphs])
-            x = torch.cat([each(part) for each, part in zip(attention, parted(messages, self.data), strict=True)])
+        for of_users, of_items in zip(self.of_users, self.of_items, strict=True):
+            users, items = parted(torch.stack([F.leaky_relu(graph @ x, SLOPE) for graph in graphs]), self.data)
+            x = torch.cat([of_users(users), of_items(items)])
             total = total + x
         return [*found, total]
 
@@ -137,7 +136,7 @@ class MBGMN(Model):
         def scores(queries: Queries) -> Tensor:
             found = []
             size = len(queries.users) * n
-            for places in torch.arange(size, device=users.device).split(PAIRS_AT_ONCE):
+            for places in torch.split(torch.arange(size, device=users.device), PAIRS_AT_ONCE):
                 asking = queries.users[torch.div(places, n, rounding_mode="floor")]
                 found.append(self.score(together, target, asking, places % n))
             return torch.cat(found).view(-1, n)
