@@ -22,9 +22,15 @@ class TestCML(ModelContract):
 
 
 class TestMBGMN(ModelContract):
+    """A network for each pair needs more pairs than two training items of each user to learn from other behaviours."""
+
     model = "mbehavior/mbgmn"
     world = "mbehavior/checkerboard"
-    settings = ("train.batch_size=16", "model.draws=8", "model.embedding_dim=8", "model.rank=2")
+    settings = (
+        "train.batch_size=16", "train.negatives=4", "optim.learning_rate=0.01",
+        "model.draws=16", "model.rank=2", "model.embedding_dim=16", "model.scale=0.003", "model.l2=0.003",
+    )  # fmt: skip
+    side_information = False
 
 
 class TestMBGMNDot(ModelContract):
