@@ -117,20 +117,25 @@ class MultiBehaviorData(OverInteractions):
         draws: int = 1,
         negatives: int = 1,
         outside: Outside = "behaviour",
+        of_target: bool = False,
         generator: torch.Generator | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> Iterator[MultiBehaviorBatch]:
-        """One epoch of the users who did anything, each once in random order, ``batch_size`` at a time.
+        """One epoch of users, each once in random order, ``batch_size`` at a time.
+
+        Those who did nothing, or something with every item, are left out.
 
         Args:
             batch_size: Users of a batch.
             draws: Random pairs, with replacement, for each user and behaviour; of fewer where the user has fewer.
             negatives: Of each pair.
             outside: What negatives are outside of.
+            of_target: Leave out users without a pair of the target.
             generator, rank, world: As in :meth:`batches`.
         """
-        everybody = self.anything.counts.nonzero().squeeze(1)
+        counts = self.rows[-1].counts if of_target else self.anything.counts
+        everybody = ((counts > 0) & (counts < self.n_items)).nonzero().squeeze(1)
         order = everybody[torch.randperm(len(everybody), generator=generator, device=everybody.device)]
         order = wrapped(order, -(-len(order) // world) * world)[rank::world]
         for users in torch.split(order, batch_size):

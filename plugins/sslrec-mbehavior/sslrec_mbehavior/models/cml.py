@@ -174,7 +174,7 @@ class CML(Model):
             judge = next(judges, None)
             if judge is None:
                 draws, negatives = config.meta_draws, loop.train.negatives
-                judges = data.user_batches(config.meta_users, draws, negatives, rank=rank, world=world)
+                judges = data.user_batches(config.meta_users, draws, negatives, of_target=True, rank=rank, world=world)
                 judge = next(judges)
             yield batch, judge
 
