@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 
 
 class BehaviourGCN(Encoder):
-    """Messages of every behaviour, averaged and transformed layer by layer (CML, WSDM'22, section 3.1).
+    """Messages of every behaviour, averaged and transformed layer by layer (CML, WSDM'22).
 
     Layer ``l`` gathers ``m_k = A_k x`` over the graph of each behaviour ``k`` (equations 1 and 2) and makes
     ``x = f(W mean_k m_k)``; for behaviour ``k`` alone it makes ``f(W m_k)``.  What all layers made is set side by side

@@ -14,7 +14,8 @@ class MetaKnowledge(nn.Module):
     """Transforms vectors by matrices of low rank that each node's context makes (MB-GMN, SIGIR'21, section 3.1).
 
     From ``m = act(W [behaviour; x; neighbours])`` come ``V1`` (``dim x rank``) and ``V2`` (``rank x dim``); the answer
-    is ``[x V1 V2; x]``.  Users and items share ``W``.
+    is ``[x V1 V2; x]``.  Users and items share ``W``.  So the authors' code has it; in the paper ``V1`` and ``V2`` are
+    linear in the context itself.
     """
 
     def __init__(self, dim: int, rank: int) -> None:
@@ -53,7 +54,7 @@ class LowRank(nn.Module):
 
 
 class BehaviourAttention(nn.Module):
-    """What behaviours say about a node, each listening to the others, added up (MB-GMN, SIGIR'21, section 3.2).
+    """What behaviours say about a node, each listening to the others, added up (MB-GMN, SIGIR'21, section 3.2.2).
 
     Queries and keys are one projection, values are what is said; each behaviour's own message is added.
     """

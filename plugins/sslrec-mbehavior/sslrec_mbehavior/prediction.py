@@ -30,14 +30,10 @@ class MetaPredictor(nn.Module):
         self.bias = linear(wide, dim)
         self.vector = linear(wide, dim, drawn_bias=True)
 
-    def forward(self, source: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]) -> Tensor:
-        """Scores of pairs by the source behaviour, ``[n]``.
-
-        Args:
-            source: Vectors of users and of items by the source behaviour, ``[n, dim]`` each.
-            target: By the target behaviour.
-        """
-        parts = zip(*(torch.split(each, AT_ONCE) for each in (*source, *target)), strict=True)
+    def forward(self, users: Tensor, items: Tensor, target_users: Tensor, target_items: Tensor) -> Tensor:
+        """Scores of pairs by the source behaviour, ``[n]``, from vectors by it and by the target, ``[n, dim]`` each."""
+        vectors = users, items, target_users, target_items
+        parts = zip(*(torch.split(each, AT_ONCE) for each in vectors), strict=True)
         if torch.is_grad_enabled():
             scores = [checkpoint(self.score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
         else:

@@ -9,7 +9,7 @@ SMALLEST = 1e-5
 
 
 class Weigher(nn.Module):
-    """Weights between 0 and 1 for single losses, from their values and the user's vectors (CML, section 3.3).
+    """Weights between 0 and 1 for single losses, from their values and the user's vectors (CML, WSDM'22).
 
     Two looks at each loss: a small network over the value beside the vectors, and one matrix over the value times the
     vectors.  Each is standardised over the batch and brought between 0 and 1; contrastive losses get the mean of both,

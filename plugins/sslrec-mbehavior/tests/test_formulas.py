@@ -302,10 +302,10 @@ def predicted(predictor: MetaPredictor, u: Tensor, i: Tensor, tu: Tensor, ti: Te
 def test_predictions_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = MetaPredictor(4)
     u, i, tu, ti = torch.randn(4, 11, 4, requires_grad=True).unbind()
-    one = predictor((u, i), (tu, ti))
+    one = predictor(u, i, tu, ti)
     slow = torch.stack([predicted(predictor, *each) for each in zip(u, i, tu, ti, strict=True)])
     monkeypatch.setattr(prediction, "AT_ONCE", 3)
-    portions = predictor((u, i), (tu, ti))
+    portions = predictor(u, i, tu, ti)
     torch.testing.assert_close(portions, one)
     for mine in (one, portions):
         same_with_gradients(mine.square().sum(), slow.square().sum(), [u, ti, *predictor.parameters()])

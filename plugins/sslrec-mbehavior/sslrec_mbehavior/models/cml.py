@@ -99,7 +99,7 @@ class CML(Model):
         return found
 
     def contrasts(self, encoded: Encoded, users: Tensor) -> Tensor:
-        """The target's view of ``users`` against that of every behaviour (section 3.2), ``[behaviours, users]``.
+        """The target's view of ``users`` against that of every behaviour, ``[behaviours, users]``.
 
         ``-log(exp(x.y / t) / sum exp(x.y' / t))`` over the distinct users who are not sampled in the same block.
         """
@@ -112,7 +112,7 @@ class CML(Model):
     def total(
         self, encoded: Encoded, batch: MultiBehaviorBatch, sampled: Tensor, weigh: bool = True, through: bool = False
     ) -> Losses:
-        """The weighted losses of a batch (section 3.4), divided by the number of behaviours and of rows.
+        """The weighted losses of a batch, divided by the number of behaviours and of rows.
 
         Gradients pass ``through`` what weights are made from, or weights are numbers to the encoder.
         """
@@ -140,7 +140,7 @@ class CML(Model):
         return self.total(self.encoder(self.graphs), batch, self.sampled(batch))
 
     def meta_loss(self, batch: MultiBehaviorBatch, judges: MultiBehaviorBatch) -> Tensor:
-        """What the weights would have led to: the loss on ``judges`` after one step on ``batch`` (section 3.4).
+        """What the weights would have led to: the loss on ``judges`` after one step on ``batch``.
 
         The step starts at the model's parameters, which get no gradient from here; the weigher's do, through the step.
         """

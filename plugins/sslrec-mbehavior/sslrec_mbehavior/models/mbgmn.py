@@ -6,6 +6,7 @@ every behaviour is learned from every other.  Defaults follow the authors' code,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
@@ -83,15 +84,16 @@ class MBGMN(Model):
             total = total + x
         return [*found, total]
 
-    def score(self, source: Tensor, target: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """Scores of pairs by the ``source`` behaviour for the ``target``, ``[pairs]``."""
-        nodes = torch.cat([users, items + self.data.n_users])
-        mine = F.embedding(nodes, source).chunk(2)
+    def score(self, sources: Sequence[Tensor], target: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        """Scores of pairs by each of the ``sources`` for the ``target`` behaviour, ``[sources, pairs]``."""
+        items = items + self.data.n_users
+        of_users, of_items = (torch.stack([F.embedding(each, s) for s in sources]) for each in (users, items))
         if self.predictor is None:
-            return (mine[0] * mine[1]).sum(1)
-        its = F.embedding(nodes, target).chunk(2)
-        scores: Tensor = self.predictor((mine[0], mine[1]), (its[0], its[1]))
-        return scores
+            return (of_users * of_items).sum(2)
+        their_users, their_items = (F.embedding(each, target).expand_as(of_users) for each in (users, items))
+        flat = (each.flatten(0, 1) for each in (of_users, of_items, their_users, their_items))
+        scores: Tensor = self.predictor(*flat)
+        return scores.view(len(sources), -1)
 
     def epoch(self, loop: Loop) -> None:
         """Each user once, with some pairs of each behaviour."""
@@ -103,7 +105,7 @@ class MBGMN(Model):
             loop.minimise(self.losses(batch))
 
     def losses(self, batch: MultiBehaviorBatch) -> Losses:
-        """Known pairs above sampled ones by a margin of one, from every behaviour to every behaviour (section 3.4)."""
+        """Known pairs above sampled ones by a margin of one, from every behaviour to every behaviour."""
         encoded = self.encode()
         terms = []
         for pairs, target in zip(batch.pairs, encoded, strict=False):
@@ -111,10 +113,9 @@ class MBGMN(Model):
                 continue
             items = torch.cat([pairs.positives[:, None], pairs.negatives], dim=1)
             users = pairs.users[:, None].expand_as(items)
-            for source in encoded:
-                scores = self.config.scale * self.score(source, target, users.flatten(), items.flatten())
-                scores = scores.view_as(items)
-                terms.append(F.relu(1 - (scores[:, :1] - scores[:, 1:])).mean())
+            scores = self.config.scale * self.score(encoded, target, users.flatten(), items.flatten())
+            scores = scores.view(-1, *items.shape)
+            terms.append(F.relu(1 - (scores[..., :1] - scores[..., 1:])).mean() * len(encoded))
         losses = {"ranking": torch.stack(terms).sum()}
         if self.config.l2:
             losses["l2"] = self.config.l2 * torch.stack([each.square().sum() for each in self.penalised()]).sum()
@@ -138,7 +139,7 @@ class MBGMN(Model):
             size = len(queries.users) * n
             for places in torch.split(torch.arange(size, device=users.device), PAIRS_AT_ONCE):
                 asking = queries.users[torch.div(places, n, rounding_mode="floor")]
-                found.append(self.score(together, target, asking, places % n))
-            return torch.cat(found).view(-1, n)
+                found.append(self.score([together], target, asking, places % n))
+            return torch.cat(found, dim=1).view(-1, n)
 
         return scores
