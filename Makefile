@@ -12,7 +12,7 @@ endif
 
 # The DGL backend exists where its last importable wheel does.
 DGL := $(shell $(PYTHON) -c 'import sys; print("plugins/sslrec-dgl" if sys.version_info < (3, 12) else "")')
-PACKAGES := plugins/sslrec-cf plugins/sslrec-kg plugins/sslrec-seq plugins/sslrec-social $(DGL)
+PACKAGES := $(addprefix plugins/sslrec-,cf kg mbehavior seq social) $(DGL)
 
 # The name of the stamp is the content of what was asked for, so touching a file or changing branches installs nothing.
 KEY := $(shell $(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(p, "rb").read() for p in sys.argv[1:]) + sys.version.encode()).hexdigest()[:16])' \

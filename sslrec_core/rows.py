@@ -119,6 +119,14 @@ class Rows:
         below = torch.searchsorted(self._gap_keys, rows.unsqueeze(1) * self.n_columns + rank, right=True)
         return rank + below - self.pointers[rows].unsqueeze(1)
 
+    def draw_present(self, rows: Tensor, draws: int, generator: torch.Generator | None = None) -> Tensor:
+        """``draws`` columns for each of ``rows``, uniform over the columns that the row owns, with replacement.
+
+        Fixed shapes and no synchronisation.  Every row in ``rows`` must own a column.  ``Long[n] -> Long[n, draws]``
+        """
+        chance = torch.randint(HIGH, (len(rows), draws), generator=generator, device=rows.device)
+        return self.columns[self.pointers[rows].unsqueeze(1) + chance % self.counts[rows].unsqueeze(1)]
+
     def to_scipy(self) -> csr_array:
         """The same pairs as a sparse matrix of ones, float32."""
         import numpy as np

@@ -44,6 +44,9 @@ class Table(Dataset):
         """Column of ratings; ``none`` to ignore it."""
         part: str | int | None = "auto"
         """Column that says train, valid or test; ``none`` to ignore it."""
+        behaviour: str | int | None = None
+        """Column that says what the user did, such as view or buy, for scenarios that tell them apart; none: not
+        read."""
         separator: str | None = None
         """What stands between fields, such as ``,`` or ``::``; none: found out."""
         header: bool | None = None
@@ -52,7 +55,7 @@ class Table(Dataset):
         """A file of ties between users beside the interactions: columns source, target and, if you like, weight; none:
         ``trust.txt``, ``trust.csv`` or ``.net`` in the folder."""
 
-        @field_validator("time", "rating", "part", "trust", mode="before")
+        @field_validator("time", "rating", "part", "behaviour", "trust", mode="before")
         @classmethod
         def _none(cls, value: Any) -> Any:
             return None if value == "none" else value
@@ -94,6 +97,7 @@ class Table(Dataset):
         config = self.config
         return {
             "user": config.user, "item": config.item, "time": config.time, "rating": config.rating, "part": config.part,
+            "behaviour": config.behaviour,
         }  # fmt: skip
 
     def _folder_kind(self, folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 The kernels are closed under differentiation: the gradient of ``spmm`` in its input is ``spmm`` on the transpose, in
 its weights it is ``edge_dot``; the gradients of ``edge_dot`` are two ``spmm``; that of ``edge_softmax`` needs only its
-own output and a sum over rows.
+own output and a sum over rows.  Both products can be differentiated any number of times, by ``torch.func`` too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def edge_dot(graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
     """Dot product of both ends of every edge, with gradients: ``[targets, dim], [sources, dim] -> [edges]``."""
     if (a.shape[0], b.shape[0]) != graph.shape or a.shape[1] != b.shape[1]:
         raise ValueError(f"a graph of shape {graph.shape} has no use for ends of {tuple(a.shape)}, {tuple(b.shape)}")
-    return recorded(_EdgeDot, backend_on(a.device), graph, a, b)
+    return _edge_dot(backend_on(a.device), graph, a, b)
 
 
 def edge_softmax(graph: SparseGraph, logits: Tensor) -> Tensor:
@@ -103,46 +103,53 @@ def recorded(function: type[Function], *arguments: Any) -> Tensor:
 
 
 def _spmm(backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
-    return recorded(_Spmm, backend, graph, weight, x)
+    return recorded(_Spmm, backend, graph, weight is graph.weight, weight, x)
+
+
+def _edge_dot(backend: GraphBackend, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
+    return recorded(_EdgeDot, backend, graph, a, b)
 
 
 class _Spmm(Function):
     @staticmethod
-    def forward(ctx: Any, backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
-        ctx.backend, ctx.graph = backend, graph
-        ctx.own = weight is graph.weight
-        # The input is needed for the gradient of the weights alone, and is by far the larger of the two.
-        ctx.save_for_backward(weight, x if ctx.needs_input_grad[2] else None)
+    def forward(backend: GraphBackend, graph: SparseGraph, own: bool, weight: Tensor, x: Tensor) -> Tensor:
         return backend.spmm(graph, weight, x)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.backend, ctx.graph, ctx.own, weight, x = inputs
+        # The input is needed for the gradient of the weights alone, and is by far the larger of the two.
+        ctx.save_for_backward(weight, x if ctx.needs_input_grad[3] else None)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, x = ctx.saved_tensors
         of_weight = of_x = None
-        if ctx.needs_input_grad[2]:
-            of_weight = ctx.backend.edge_dot(ctx.graph, gradient, x)
         if ctx.needs_input_grad[3]:
+            of_weight = _edge_dot(ctx.backend, ctx.graph, gradient, x)
+        if ctx.needs_input_grad[4]:
             if ctx.own:
                 back = ctx.graph.transpose()
-                of_x = ctx.backend.spmm(back, back.weight, gradient)
+                of_x = _spmm(ctx.backend, back, back.weight, gradient)
             else:
                 of_x = _transposed_spmm(ctx.backend, ctx.graph, weight, gradient)
-        return None, None, of_weight, of_x
+        return None, None, None, of_weight, of_x
 
 
 class _EdgeDot(Function):
     @staticmethod
-    def forward(ctx: Any, backend: GraphBackend, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
-        ctx.backend, ctx.graph = backend, graph
-        ctx.save_for_backward(a, b)
+    def forward(backend: GraphBackend, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
         return backend.edge_dot(graph, a, b)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.backend, ctx.graph, a, b = inputs
+        ctx.save_for_backward(a, b)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
-        of_a = ctx.backend.spmm(ctx.graph, gradient, b) if ctx.needs_input_grad[2] else None
+        of_a = _spmm(ctx.backend, ctx.graph, gradient, b) if ctx.needs_input_grad[2] else None
         of_b = _transposed_spmm(ctx.backend, ctx.graph, gradient, a) if ctx.needs_input_grad[3] else None
         return None, None, of_a, of_b
 
@@ -185,4 +192,4 @@ class _RowSum(Function):
 def _transposed_spmm(backend: GraphBackend, graph: SparseGraph, weight: Tensor, x: Tensor) -> Tensor:
     """``spmm`` on the transpose with weights given for the edges of ``graph``, in their order."""
     _, order = graph.structure.transposed
-    return backend.spmm(graph.transpose(), weight.index_select(0, order), x)
+    return _spmm(backend, graph.transpose(), weight.index_select(0, order), x)

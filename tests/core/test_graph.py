@@ -16,9 +16,11 @@ from sslrec_core.graph import (
     SparseGraph,
     TorchBackend,
     current_backend,
+    edge_dot,
     edge_softmax,
     graph_at,
     propagate,
+    spmm,
     use_backend,
 )
 
@@ -220,6 +222,38 @@ def test_structures_are_freed_without_the_garbage_collector() -> None:
         assert [each() for each in watched] == [None, None]
     finally:
         gc.enable()
+
+
+class TestSecondDerivatives:
+    """A gradient step inside a loss: what meta learning differentiates through."""
+
+    def graph(self) -> SparseGraph:
+        return SparseGraph.of(torch.tensor([0, 2, 2, 1]), torch.tensor([1, 0, 3, 3]), shape=(3, 4))
+
+    def test_products_can_be_differentiated_twice(self) -> None:
+        graph = self.graph()
+        weight, x, a = (torch.randn(*shape, dtype=DOUBLE, requires_grad=True) for shape in ((4,), (4, 2), (3, 2)))
+        assert torch.autograd.gradgradcheck(lambda w, x: spmm(graph, w, x), (weight, x))
+        assert torch.autograd.gradgradcheck(lambda a, b: edge_dot(graph, a, b), (a, x))
+
+    @pytest.mark.parametrize("symmetric", [True, False])
+    def test_a_step_by_torch_func(self, symmetric: bool) -> None:
+        if symmetric:
+            graph = SparseGraph.bipartite(*interactions(), 6, 5).normalised()
+            graph = graph.reweighted(graph.weight.double(), symmetric=True)
+        else:
+            graph = self.graph().reweighted(torch.rand(4, dtype=DOUBLE))
+        x = torch.randn(graph.shape[1], 2, dtype=DOUBLE)
+        rate = torch.ones((), dtype=DOUBLE, requires_grad=True)
+        found = []
+        for matrix in (graph, graph.dense()):
+
+            def loss(x: Tensor, matrix: object = matrix) -> Tensor:
+                return ((matrix @ x).tanh() * rate).square().sum()  # type: ignore[operator]
+
+            found.append(torch.autograd.grad(loss(x - torch.func.grad(loss)(x)), rate)[0])
+        torch.testing.assert_close(*found)
+        assert found[0] != 0
 
 
 class TestPropagation:

@@ -70,6 +70,16 @@ def test_draws_are_uniform_over_what_a_user_lacks():
         assert chisquare([counts[item] for item in absent]).pvalue > 1e-4
 
 
+def test_what_a_row_owns_is_drawn_evenly():
+    rows = Rows.of(torch.tensor([0, 2, 2, 2]), torch.tensor([4, 0, 3, 9]), 3, 10)
+    draws = rows.draw_present(torch.tensor([2, 0]).repeat(2000), 3, seeded(0))
+    assert draws.shape == (4000, 3)
+    counts = Counter(draws[::2].flatten().tolist())
+    assert set(counts) == {0, 3, 9}
+    assert chisquare(list(counts.values())).pvalue > 1e-4
+    assert set(draws[1::2].flatten().tolist()) == {4}
+
+
 def test_draws_do_not_depend_on_one_another():
     rows = interactions([(0, 1)], 1, 5).parts["train"]
     first, second = rows.draw_absent(torch.zeros(20_000, dtype=torch.long), 2, seeded(3)).T.tolist()

@@ -44,6 +44,14 @@ def write(tmp_path):
     return write
 
 
+def test_a_column_of_behaviours_is_read_where_it_is_named(write):
+    path = write("user,item,event\n1,2,view\n1,3,buy\n")
+    assert "behaviour" not in read(path).tables["interactions"]
+    assert columns(read(path, behaviour="event"))["behaviour"] == ["view", "buy"]
+    with pytest.raises(DataError, match="has no column 'action'"):
+        read(path, behaviour="action")
+
+
 @pytest.mark.parametrize(
     "name", ["t.csv", "t.tsv", "t.parquet", "t.jsonl", "t.ndjson", "t.csv.gz", "t.tsv.xz", "t.jsonl.gz", "t.parquet.gz"]
 )

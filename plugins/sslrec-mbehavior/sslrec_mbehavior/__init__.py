@@ -1,0 +1,1 @@
+"""Multi-behaviour recommendation for sslrec."""

@@ -1,0 +1,1 @@
+"""Presets: ``<model>/<dataset>.toml``, each value with its source in a comment."""
