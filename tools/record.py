@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -45,7 +46,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.place}{self.row}-{self.protocol}-{self.seed}".replace("/", "-").replace(" ", "-")
+        return re.sub(r"[/, ]+", "-", f"{self.place}{self.row}-{self.protocol}-{self.seed}")
 
     @property
     def directory(self) -> Path:
