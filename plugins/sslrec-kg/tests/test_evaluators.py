@@ -150,7 +150,9 @@ def test_a_run_can_be_asked_for_its_triples(model: str, tmp_path: Path) -> None:
 
 
 def test_a_run_can_be_judged_by_its_triples(tmp_path: Path) -> None:
-    settings = ("train.epochs=2", "scenario.kg_holdout=0.2", "eval.name=link-prediction", "train.judge=mrr")
+    settings = (
+        "train.epochs=2", "train.every=1", "scenario.kg_holdout=0.2", "eval.name=link-prediction", "train.judge=mrr",
+    )  # fmt: skip
     finished_run(Bench.of("kg/kgat", "kg/checkerboard", settings), tmp_path / "run")
     judged = [event["metrics"] for event in events(tmp_path / "run") if event["event"] == "valid"]
     assert len(judged) == 2 and all(0 < measures["mrr"] <= 1 for measures in judged)
