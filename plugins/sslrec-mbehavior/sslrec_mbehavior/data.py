@@ -116,6 +116,7 @@ class MultiBehaviorData(OverInteractions):
         batch_size: int,
         draws: int = 1,
         negatives: int = 1,
+        *,
         outside: Outside = "behaviour",
         of_target: bool = False,
         generator: torch.Generator | None = None,

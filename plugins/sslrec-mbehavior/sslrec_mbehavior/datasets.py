@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -147,17 +147,15 @@ def read_folder(folder: Path, target: str) -> Raw:
             "item item ...`",
             fix=f"--set data.target={near[0]}" if near else f"put train_{target}.tsv or {target}_train.txt there",
         )
-    held = {part: folder / (f"{part}.tsv" if rows else f"{target}_{part}.txt") for part in HELD_OUT}
+    files = [(code, folder / (f"{part}.tsv" if rows else f"{target}_{part}.txt")) for part, code in HELD_OUT.items()]
     read = _read_rows if rows else _read_list
     sizes: dict[str, int] = {}
-    beside = [(name, read(path, sizes)) for name, path in found.items() if name != target]
-    others = _joined([table for _, table in beside])
-    others["behaviour"] = np.repeat([name for name, _ in beside], [len(table["user"]) for _, table in beside])
-    own = [(0, read(found[target], sizes)), *((HELD_OUT[part], read(held[part], sizes)) for part in held
-                                              if held[part].is_file())]  # fmt: skip
-    interactions = _joined([table for _, table in own])
-    if len(own) > 1:
-        interactions["part"] = np.repeat([part for part, _ in own], [len(table["user"]) for _, table in own])
+    others = _joined({name: read(path, sizes) for name, path in found.items() if name != target}, "behaviour")
+    parts = {0: read(found[target], sizes), **{code: read(path, sizes) for code, path in files if path.is_file()}}
+    interactions = _joined(parts, "part")
+    if len(parts) == 1:
+        del interactions["part"]
+    interactions["behaviour"] = np.full(len(interactions["user"]), target)
     return Raw({"interactions": interactions, "behaviours": others}, identity_ids=True, sizes=sizes)
 
 
@@ -174,10 +172,11 @@ def _read_list(path: Path, sizes: dict[str, int]) -> dict[str, Array]:
     return {"user": users, "item": items}
 
 
-def _joined(tables: list[dict[str, Array]]) -> dict[str, Column]:
-    """The rows of all tables, in the columns that all of them have."""
-    return {
-        name: np.concatenate([table[name] for table in tables])
-        for name in tables[0]
-        if all(name in table for table in tables)
+def _joined(tables: Mapping[Any, dict[str, Array]], label: str) -> dict[str, Column]:
+    """The rows of all tables, in the columns that all of them have, and which table each is of."""
+    shared = set.intersection(*(set(table) for table in tables.values()))
+    joined: dict[str, Column] = {
+        name: np.concatenate([table[name] for table in tables.values()]) for name in COLUMNS if name in shared
     }
+    joined[label] = np.repeat(list(tables), [len(table["user"]) for table in tables.values()])
+    return joined

@@ -265,7 +265,7 @@ def test_pairs_of_every_behaviour_are_known_and_negatives_are_not(buys: Any, vie
 @given(buys=some_events, views=some_events, draws=st.integers(1, 4), outside=st.sampled_from(["behaviour", "all"]))
 def test_user_batches_have_so_many_pairs_of_each_user(buys: Any, views: Any, draws: int, outside: Any) -> None:
     data = world(buys, views)
-    batches = list(data.user_batches(3, draws, 2, outside, torch.Generator().manual_seed(0)))
+    batches = list(data.user_batches(3, draws, 2, outside=outside, generator=torch.Generator().manual_seed(0)))
     users = torch.cat([batch.users for batch in batches])
     some = (data.anything.counts > 0) & (data.anything.counts < data.n_items)
     assert sorted(users.tolist()) == some.nonzero().squeeze(1).tolist()

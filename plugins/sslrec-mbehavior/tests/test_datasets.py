@@ -70,7 +70,7 @@ def test_rows_with_times(tmp_path: Path) -> None:
 def test_rows_without_times_and_without_a_test_file(tmp_path: Path) -> None:
     files = {"train_view.tsv": "0\t1\n", "train_cart.tsv": "0\t1\t3\n", "train_buy.tsv": "0\t1\t12\n1\t0\t3\n"}
     raw = read_folder(write(tmp_path, files), "buy")
-    assert set(raw.tables["interactions"]) == {"user", "item", "time"}
+    assert set(raw.tables["interactions"]) == {"user", "item", "time", "behaviour"}
     assert set(raw.tables["behaviours"]) == {"user", "item", "behaviour"}
 
 
@@ -85,8 +85,15 @@ def test_lists(tmp_path: Path) -> None:
 def test_an_own_folder(files: dict[str, str], tmp_path: Path) -> None:
     dataset = Files(Files.Config(path=str(write(tmp_path, files))))
     assert {path.name for path in dataset.paths(Path())} == set(files)
-    data = MultiBehavior(MultiBehavior.Config()).process(dataset.read(Path()))
-    assert data.meta["behaviours"][0] == "view"
+    prepared = MultiBehavior(MultiBehavior.Config()).process(dataset.read(Path()))
+    assert prepared.meta["behaviours"][0] == "view"
+
+
+def test_the_folder_says_what_the_target_is_called(tmp_path: Path) -> None:
+    dataset = Files(Files.Config(path=str(write(tmp_path, LISTS)), target="cart"))
+    prepared = MultiBehavior(MultiBehavior.Config()).process(dataset.read(Path()))
+    assert prepared.meta["target"] == "cart"
+    assert prepared.meta["behaviours"] == ["view", "buy"]
 
 
 @pytest.mark.parametrize(

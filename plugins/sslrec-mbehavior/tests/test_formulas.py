@@ -190,9 +190,9 @@ def test_weighted_losses_add_up(data: MultiBehaviorData) -> None:
     for k, pairs in enumerate(batch.pairs):
         own = encoded.of_behaviour[k]
         weights = model.weigher.rankings(rankings[k], own[pairs.users], encoded.users[pairs.users])
-        total = total + (weights * rankings[k]).sum() / 3 / USERS
+        total = total + (weights * rankings[k]).sum() / 3 / len(batch)
         weights = model.weigher.contrasts(contrasts[k], own, encoded.users)
-        total = total + 0.3 * (weights * contrasts[k]).sum() / 3 / USERS
+        total = total + 0.3 * (weights * contrasts[k]).sum() / 3 / len(batch)
     pairs = batch.pairs[-1]
     lengths = encoded.users[pairs.users].square().sum() + encoded.items[pairs.positives].square().sum()
     total = total + 0.2 / 2 / len(pairs) * (lengths + encoded.items[pairs.negatives].square().sum())

@@ -61,10 +61,8 @@ class CRGCN(Model):
 
     def epoch(self, loop: Loop) -> None:
         """Each user once, with one pair of each behaviour."""
-        train = loop.train
-        source = self.data.user_batches(
-            train.batch_size, 1, train.negatives, self.config.negatives_outside, rank=loop.rank, world=loop.world
-        )
+        size, negatives, outside = loop.train.batch_size, loop.train.negatives, self.config.negatives_outside
+        source = self.data.user_batches(size, 1, negatives, outside=outside, rank=loop.rank, world=loop.world)
         for batch in loop.batches(source):
             loop.minimise(self.losses(batch))
 
