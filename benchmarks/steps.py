@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", dest="assignments", action="append", default=[], help="as in sslrec train")
     given = parser.parse_args()
+    if given.steps < 2:
+        parser.error("--steps must be at least 2: the first is left out of the median")
     config = resolve(given.model, given.dataset, assignments=given.assignments).config
     device = pick_device(given.device)
     steady_memory()

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sslrec_core.errors import ConfigError
 from sslrec_core.rows import Rows
 from sslrec_core.vocabulary import Vocabulary
 
@@ -143,15 +144,13 @@ class Interactions:
         about a tail shorter than ``train.batch_size``: ``partial`` gives it, ``wrap`` fills it from the start of the
         permutation, ``drop`` leaves it out.  Of ``world`` processes with equal generators each gets every
         ``world``-th pair; a few pairs are repeated so that all take the same number of steps.
+
+        Raises:
+            ConfigError: ``drop`` leaves nothing.
         """
         users, positives = self._pairs
-        order = torch.randperm(len(users), generator=generator, device=self.device)
-        order = wrapped(order, -(-len(order) // world) * world)[rank::world]
         size = train.batch_size
-        if train.last_batch == "wrap":
-            order = wrapped(order, -(-len(order) // size) * size)
-        elif train.last_batch == "drop":
-            order = order[: len(order) // size * size]
+        order = epoch_order(len(users), train, generator, self.device, rank, world)
         # Several batches at once where they are small: fewer, larger draws; bounded, so that memory is.
         stretch = max(1, DRAW_AT_ONCE // (size * train.negatives)) * size
         for start in range(0, len(order), stretch):
@@ -175,6 +174,35 @@ class Interactions:
         for start in range(0, len(asking), size):
             some = asking[start : start + size]
             yield Queries(some, seen.select(some), truth.select(some))
+
+
+def epoch_order(
+    n: int,
+    train: TrainConfig,
+    generator: torch.Generator | None,
+    device: torch.device,
+    rank: int = 0,
+    world: int = 1,
+) -> Tensor:
+    """The order in which one process meets ``n`` examples in an epoch, cut or filled up as ``train.last_batch`` says.
+
+    Raises:
+        ConfigError: ``drop`` leaves nothing, because there are fewer examples than one batch has.
+    """
+    order = torch.randperm(n, generator=generator, device=device)
+    order = wrapped(order, -(-n // world) * world)[rank::world]
+    size = train.batch_size
+    if train.last_batch == "wrap":
+        order = wrapped(order, -(-len(order) // size) * size)
+    elif train.last_batch == "drop":
+        if n and len(order) < size:
+            raise ConfigError(
+                f"there is nothing to train on: {len(order):,} examples do not fill a batch of {size:,}",
+                "train.last_batch=drop leaves out what does not fill one",
+                fix="--set train.last_batch=partial, or a smaller --set train.batch_size",
+            )
+        order = order[: len(order) // size * size]
+    return order
 
 
 def wrapped(order: Tensor, length: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sslrec_core.data import Interactions, OverInteractions, Prepared, Queries, Raw, Scenario, tensor
 from sslrec_core.errors import DataError
-from sslrec_core.interactions import wrapped
+from sslrec_core.interactions import epoch_order
 from sslrec_core.rows import Rows, stretches
 from sslrec_seq.histories import Histories
 from sslrec_seq.sequences import SequenceConfig, prepare_sequences
@@ -171,6 +171,7 @@ class SeqData(OverInteractions):
         many items each batch holds.
 
         Raises:
+            ConfigError: leaving out the last batch leaves nothing.
             DataError: there is nothing to learn from.
         """
         users, stops = self.asked_in_training(targets)
@@ -179,15 +180,8 @@ class SeqData(OverInteractions):
                 "no user has two training items: nothing follows anything, so there is nothing to learn",
                 fix="check the user column and the split; baselines such as popularity need no order",
             )
-        order = torch.randperm(len(users), generator=generator, device=users.device)
-        order = wrapped(order, -(-len(order) // world) * world)[rank::world]
         size = train.batch_size
-        if train.last_batch == "wrap":
-            order = wrapped(order, -(-len(order) // size) * size)
-        elif train.last_batch == "drop":
-            order = order[: len(order) // size * size]
-            if not len(order):
-                return
+        order = epoch_order(len(users), train, generator, users.device, rank, world)
         users, stops = users[order], stops[order]
         lengths = torch.minimum(stops - self.sequences.pointers[users], torch.full_like(stops, self.length))
         chunks = torch.split(lengths, size)

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sslrec_core.data import Data, Raw
-from sslrec_core.errors import DataError
+from sslrec_core.errors import ConfigError, DataError
 from sslrec_core.settings import TrainConfig
 from sslrec_core.testing import ScenarioContract
 from sslrec_seq.data import Seq, SeqBatch, SeqData
@@ -137,7 +137,8 @@ def test_the_last_batch_is_partial_wrapped_or_dropped() -> None:
         for how in ("partial", "wrap", "drop")
     }
     assert sizes == {"partial": [3, 3, 1], "wrap": [3, 3, 3], "drop": [3, 3]}
-    assert not list(of.batches(TrainConfig(batch_size=8, last_batch="drop")))
+    with pytest.raises(ConfigError, match="there is nothing to train on: 7 examples do not fill a batch of 8"):
+        list(of.batches(TrainConfig(batch_size=8, last_batch="drop")))
 
 
 def test_batches_are_drawn_by_the_generator() -> None:
