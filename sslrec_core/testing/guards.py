@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from sslrec_core.loop import Loop
 
@@ -74,6 +76,33 @@ class GuardedLoop(Loop):
         for batch in super().batches(source):
             with self.guard():
                 yield batch
+
+
+class OneStepLoop(Loop):
+    """A loop in which every phase of an epoch has one step."""
+
+    def batches(self, source: Any = None) -> Iterator[Any]:
+        """The first of the batches of :meth:`Loop.batches`."""
+        yield next(super().batches(source))
+
+
+class LargestTensor(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own is not annotated
+    """Notes the largest memory behind a tensor that any operation makes, forwards or backwards."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+        self.by = "nothing"
+        """The operation that made it, and the shape."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for value in tree_iter(made):
+            if isinstance(value, Tensor) and value.layout == torch.strided:
+                size = value.untyped_storage().nbytes()
+                if size > self.bytes:
+                    self.bytes, self.by = size, f"{func} {tuple(value.shape)}"
+        return made
 
 
 @contextmanager

@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
 from sslrec_core.data import Interactions, Rows, Vocabulary
-from sslrec_core.loop import Loop
 from sslrec_core.model import Model
 from sslrec_core.settings import OptimConfig, TrainConfig
+from sslrec_core.testing.guards import LargestTensor, OneStepLoop
 from sslrec_kg.data import KGData
 from sslrec_kg.evaluators import LinkPrediction
 from sslrec_kg.models.kgat import KGAT
@@ -23,22 +21,6 @@ from sslrec_kg.triples import Triples
 
 USERS, ITEMS, ENTITIES, RELATIONS, DIM = 200_000, 20_000, 100_000, 8, 4
 INTERACTIONS, TRIPLES, BATCH = 300_000, 100_000, 256
-
-
-class Largest(TorchDispatchMode):
-    """Notes the largest memory behind a tensor that any operation answers, and which operation it was."""
-
-    bytes = 0
-    by = ""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        answer = func(*args, **(kwargs or {}))
-        for value in tree_iter(answer):
-            if isinstance(value, Tensor) and value.layout == torch.strided:
-                size = value.untyped_storage().nbytes()
-                if size > self.bytes:
-                    self.bytes, self.by = size, f"{func} {tuple(value.shape)}"
-        return answer
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +36,6 @@ def data() -> KGData:
     return KGData(interactions, Triples.of(heads, relations, tails, ENTITIES), RELATIONS)
 
 
-class OneStep(Loop):
-    """An epoch of one step in each phase."""
-
-    def batches(self, source: Any = None) -> Any:
-        yield next(super().batches(source))
-
-
 MODELS: dict[str, tuple[type[Model], dict[str, Any]]] = {
     "kgin": (KGIN, {"layers": 2}),
     "kgat": (KGAT, {"encoder": {"sizes": (4, 4)}, "kg_batch_size": BATCH}),
@@ -73,8 +48,8 @@ def test_tensors_are_as_large_as_tables_and_edges(name: str, data: KGData) -> No
     kind, options = MODELS[name]
     torch.manual_seed(0)
     model = kind(kind.Config(embedding_dim=DIM, **options), data)
-    loop = OneStep(model, TrainConfig(batch_size=BATCH), OptimConfig(), torch.device("cpu"))
-    with Largest() as largest:
+    loop = OneStepLoop(model, TrainConfig(batch_size=BATCH), OptimConfig(), torch.device("cpu"))
+    with LargestTensor() as largest:
         model.epoch(loop)
         model.eval()
         with torch.no_grad():

@@ -6,38 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sslrec_core.data import Interactions, Rows, Vocabulary
-from sslrec_core.loop import Loop
 from sslrec_core.registry import registry
 from sslrec_core.settings import OptimConfig, TrainConfig
+from sslrec_core.testing.guards import LargestTensor, OneStepLoop
 from sslrec_mbehavior.data import Behaviour, MultiBehaviorData
 
 USERS, ITEMS, PAIRS = 200_000, 20_000, 100_000
-WIDEST = 400
-"""Numbers for each node that a model may keep in one tensor; users by items would be 20,000 for each."""
+LARGEST = 400 * 4 * (USERS + ITEMS)
+"""Bytes of a tensor with 400 numbers for each node; users by items would be 20,000 for each user."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "cml": {"embedding_dim": 8, "meta_users": 64, "encoder": {"layers": 1}},
     "crgcn": {"embedding_dim": 8},
     "mbgmn": {"embedding_dim": 8, "rank": 2, "draws": 4},
 }
-
-
-class Largest(TorchDispatchMode):
-    """Notes how many numbers the largest tensor has that any operation makes."""
-
-    size = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for value in tree_leaves(made):
-            if isinstance(value, Tensor):
-                self.size = max(self.size, value.untyped_storage().nbytes() // value.element_size())
-        return made
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +39,11 @@ def data() -> MultiBehaviorData:
 def test_a_step_is_linear_in_users(name: str, data: MultiBehaviorData) -> None:
     kind = registry().find("model", f"mbehavior/{name}").load()
     model = kind(kind.Config(**SETTINGS[name]), data)
-    loop = Loop(model, TrainConfig(batch_size=512), OptimConfig(), torch.device("cpu"))
-    whole = loop.batches
-
-    def one_step(source: Any = None) -> Any:
-        for batch in whole(source):
-            yield batch
-            return
-
-    loop.batches = one_step  # type: ignore[method-assign]
-    with Largest() as largest:
+    loop = OneStepLoop(model, TrainConfig(batch_size=512), OptimConfig(), torch.device("cpu"))
+    with LargestTensor() as largest:
         model.epoch(loop)
     assert loop.step
-    assert PAIRS < largest.size <= WIDEST * (USERS + ITEMS)
+    assert 4 * PAIRS < largest.bytes <= LARGEST, largest.by
 
 
 def test_scores_are_of_the_users_asked_for(data: MultiBehaviorData) -> None:
@@ -75,9 +51,9 @@ def test_scores_are_of_the_users_asked_for(data: MultiBehaviorData) -> None:
     for name, options in SETTINGS.items():
         kind = registry().find("model", f"mbehavior/{name}").load()
         model = kind(kind.Config(**options), data)
-        with torch.no_grad(), Largest() as largest:
+        with torch.no_grad(), LargestTensor() as largest:
             assert model.scorer()(queries).shape == (2, ITEMS)
-        assert largest.size <= WIDEST * (USERS + ITEMS), name
+        assert largest.bytes <= LARGEST, f"{name}: {largest.by}"
 
 
 def _asked(data: MultiBehaviorData) -> Any:

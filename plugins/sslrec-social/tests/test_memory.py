@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sslrec_core.data import Interactions, Rows, Vocabulary
 from sslrec_core.loop import Loop
 from sslrec_core.registry import registry
 from sslrec_core.settings import OptimConfig, TrainConfig
+from sslrec_core.testing.guards import LargestTensor
 from sslrec_social.data import SocialData
 
 USERS, ITEMS, DIM = 200_000, 20_000, 8
 BOUGHT, TIES = 800_000, 800_000
 BUDGET = 2**30
 """Bytes that arrays of a model in the making may take; a square of users in single precision is 160 billion."""
-
-
-class Largest(TorchDispatchMode):
-    """Notes the most numbers that any tensor has, made in a forward or in a backward pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.numbers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.numbers = max([self.numbers, *(x.numel() for x in tree_leaves(out) if isinstance(x, Tensor))])
-        return out
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +53,10 @@ def test_a_step_holds_nothing_as_large_as_a_square(data: SocialData, name: str) 
     loop = Loop(model, train, OptimConfig(), torch.device("cpu"))
     batch = next(iter(data.batches(train)))
     query = next(iter(data.queries("test", 64, users=torch.arange(64))))
-    largest = Largest()
-    with largest:
+    with LargestTensor() as largest:
         loop.minimise(model.losses(batch))
         with torch.no_grad():
             assert model.scorer()(query).shape == (64, ITEMS)
     edges = [graph.shared.n_edges for graph in getattr(model, "hypergraphs", ())]
-    limit = max(4 * (USERS + ITEMS) * DIM, *edges, 2 * data.graph.n_edges)
-    assert largest.numbers <= limit, f"a tensor of {largest.numbers:,} numbers"
+    numbers = max(4 * (USERS + ITEMS) * DIM, *edges, 2 * data.graph.n_edges)
+    assert largest.bytes <= 8 * numbers, f"{largest.by} has {largest.bytes:,} bytes"
