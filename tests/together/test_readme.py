@@ -13,7 +13,7 @@ from sslrec_core.cli import group
 from sslrec_core.registry import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/data.md"]
+PAGES = ["README.md", "docs/data.md", "docs/experiments.md"]
 
 
 def commands(page: str) -> list[str]:
