@@ -45,7 +45,6 @@ def test_every_search_space_is_of_options_that_its_model_has() -> None:
     assert len(spaces) >= LEAST
     for model, file in spaces.items():
         space = Space.read(file)
-        demo = registry().find("dataset", "demo", model.scenario)
-        base = resolve(model.name, demo.name).config
+        base = resolve(model.name, f"{model.scenario or 'cf'}/demo").config
         configured(base, space, space.example())
         assert space.present(base.model_dump(mode="json")) is not None, f"{file} leaves the default preset out"
