@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from record import Job, jobs, published, results, row_of
+from record import published, results
+
+from sslrec_core.sweeping import Sweep
 
 OURS, PUBLISHED = "#1f6fb4", "#9aa3ad"
 ROW = 0.26
@@ -35,16 +35,16 @@ class Bar:
     ours: bool
 
 
-def bars(spec: dict[str, Any], wanted: list[Job], keep: Path, metric: str) -> list[Bar]:
+def bars(sweep: Sweep, keep: Path, metric: str) -> list[Bar]:
     """Rows of the first dataset and protocol with a figure for ``metric``, the best last."""
-    dataset, protocol = spec["datasets"][0], spec["protocols"][0]
+    dataset, protocol = sweep.datasets[0], sweep.protocols[0]
     found = []
-    for row in map(row_of, spec["models"]):
-        values = [result["metrics"][metric] for result in results(wanted, keep, (dataset, row, protocol))]
+    for row in sweep.models:
+        values = [result["metrics"][metric] for result in results(sweep, keep, (dataset, row.title, protocol))]
         if values:
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            found.append(Bar(row, statistics.mean(values), spread, True))
-    for paper in published(spec, dataset, protocol):
+            found.append(Bar(row.title, statistics.mean(values), spread, True))
+    for paper in published(sweep, dataset, protocol):
         if metric in paper:
             found.append(Bar(f"{paper['model']}, {paper['source']}", paper[metric], 0.0, False))
     return sorted(found, key=lambda bar: bar.value)
@@ -73,18 +73,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specification", type=Path)
     path = parser.parse_args().specification
-    spec = tomllib.loads(path.read_text())
-    wanted = jobs(path.stem, spec)
-    shown = {metric: bars(spec, wanted, path.with_suffix(""), metric) for metric in spec["plot"]}
+    sweep = Sweep.read(path)
+    shown = {metric: bars(sweep, path.with_suffix(""), metric) for metric in sweep.plot}
     # Text stays text, and the same figures give the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sslrec", "font.size": 9})
     longest = max(len(rows) for rows in shown.values())
     figure = Figure(figsize=(6.5 * len(shown), ROW * longest + 0.8), layout="constrained", facecolor="white")
     for axes, (metric, rows) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         draw(axes, rows, metric)
-    figure.suptitle(
-        f"{spec['title']}, protocol {spec['protocols'][0]}: ours in blue, published in grey", x=0.01, ha="left"
-    )
+    where = f"{sweep.datasets[0]}, protocol {sweep.protocols[0]}"
+    figure.suptitle(f"{where}: ours in blue, published in grey", x=0.01, ha="left")
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 

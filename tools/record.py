@@ -2,132 +2,34 @@
 
 Usage: python tools/record.py docs/results/lastfm-lightgcnpp.toml [--jobs 2] [--page-only]
 
-The specification names datasets, models, protocols and seeds, and the published figures to set beside ours.  A model
-may stand in several rows, each with a ``row`` to call it by, a ``preset`` and what it sets; ``plot`` names the metrics
-that tools/plot.py draws.  Runs that are complete are not repeated, runs that were cut off are resumed.  What each run
-leaves behind (configuration, environment, learning curve, result) is copied next to the page, weights are not.
+The specification is a sweep (see sslrec_core/sweeping.py) with a title, a text, the metrics to print, the published
+figures to set beside ours and, in ``plot``, the metrics that tools/plot.py draws.  Runs that are complete are not
+repeated, runs that were cut off are resumed.  What each run leaves behind (configuration, environment, learning curve,
+result) is copied next to the page, weights are not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
+import shlex
 import shutil
 import statistics
-import subprocess
-import sys
-import tomllib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sslrec_core.sweeping import Job, News, Sweep, carry_out
 
 KEPT = ("config.toml", "environment.json", "metrics.jsonl", "result.json")
 WORK = Path("runs/record")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a page."""
-
-    page: str
-    place: str
-    """What the name begins with: nothing, or the dataset where the page has several."""
-    row: str
-    """What the page calls the model with its settings."""
-    model: str
-    dataset: str
-    protocol: str
-    seed: int
-    preset: str | None
-    assignments: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return re.sub(r"[/, ]+", "-", f"{self.place}{self.row}-{self.protocol}-{self.seed}")
-
-    @property
-    def directory(self) -> Path:
-        return WORK / self.page / self.name
-
-    @property
-    def arguments(self) -> list[str]:
-        """The command that repeats the run."""
-        sets = [part for text in self.assignments for part in ("--set", text)]
-        preset = ["--preset", self.preset] if self.preset else []
-        return [
-            "train",
-            self.model,
-            "--dataset",
-            self.dataset,
-            "--protocol",
-            self.protocol,
-            "--seed",
-            str(self.seed),
-            *preset,
-            *sets,
-        ]
-
-
-def jobs(page: str, spec: dict[str, Any]) -> list[Job]:
-    """Every run that the specification asks for."""
-    datasets = spec["datasets"]
-    return [
-        Job(
-            page=page,
-            place=f"{dataset}-" if len(datasets) > 1 else "",
-            row=row_of(model),
-            model=model["name"],
-            dataset=dataset,
-            protocol=protocol,
-            seed=seed,
-            preset=model.get("preset"),
-            assignments=settings_of(spec, model),
-        )
-        for dataset in datasets
-        for model in spec["models"]
-        if dataset in model.get("datasets", datasets)
-        for protocol in spec["protocols"]
-        for seed in (model.get("seeds") or spec["seeds"])
-    ]
-
-
-def row_of(model: dict[str, Any]) -> str:
-    """What the page calls ``model``: its ``row``, or its name where one row has it."""
-    row: str = model.get("row", model["name"])
-    return row
-
-
-def settings_of(spec: dict[str, Any], model: dict[str, Any]) -> tuple[str, ...]:
-    """Assignments of the page, then those of the row."""
-    return (*spec.get("set", ()), *model.get("set", ()))
-
-
-def carry_out(job: Job, threads: int, keep: Path) -> None:
-    """Run, resume or skip ``job``, then copy its record to ``keep``."""
-    target = keep / job.name
-    if (target / "result.json").exists():
-        return
-    command = [sys.executable, "-m", "sslrec_core.cli"]
-    if job.directory.exists():
-        command += ["train", "--resume", str(job.directory), "--quiet"]
-    else:
-        job.directory.parent.mkdir(parents=True, exist_ok=True)
-        command += [*job.arguments, "-o", str(job.directory), "--quiet"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    print(f"begin {job.name}", flush=True)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"FAILED {job.name}\n{done.stderr}", flush=True)
-        return
+def keep_record(run: Path, target: Path) -> None:
+    """Copy what is kept of a complete run."""
     target.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
-        shutil.copy(job.directory / name, target / name)
+        shutil.copy(run / name, target / name)
     without_places(target / "environment.json")
-    metrics = json.loads((target / "result.json").read_text())["metrics"]
-    print(f"end   {job.name}  " + "  ".join(f"{k} {v:.4f}" for k, v in list(metrics.items())[:4]), flush=True)
 
 
 def without_places(path: Path) -> None:
@@ -138,63 +40,57 @@ def without_places(path: Path) -> None:
     path.write_text(json.dumps(environment, indent=1) + "\n")
 
 
-def page(spec: dict[str, Any], wanted: list[Job], keep: Path) -> str:
+def page(sweep: Sweep, keep: Path) -> str:
     """The page: a table for each dataset and protocol, the published figures, the command of each row."""
-    lines = [f"# {spec['title']}", "", spec["text"].strip(), ""]
-    if "plot" in spec:
-        lines += [f"![{' and '.join(spec['plot'])} of every row]({keep.name}.svg)", ""]
-    for dataset in spec["datasets"]:
-        for protocol in spec["protocols"]:
-            lines += [f"## {_heading(spec, dataset, protocol)}", "", *_table(spec, wanted, keep, dataset, protocol), ""]
+    lines = [f"# {sweep.title}", "", sweep.text.strip(), ""]
+    if sweep.plot:
+        lines += [f"![{' and '.join(sweep.plot)} of every row]({keep.name}.svg)", ""]
+    for dataset in sweep.datasets:
+        for protocol in sweep.protocols:
+            lines += [f"## {_heading(sweep, dataset, protocol)}", "", *_table(sweep, keep, dataset, protocol), ""]
     lines += ["## Commands", "", "One line a row; the seed varies.", "", "```"]
-    first = {(job.dataset, job.row, job.protocol): job for job in reversed(wanted)}
-    lines += ["sslrec " + " ".join(_quoted(part) for part in job.arguments) for job in reversed(first.values())]
+    first = {(job.dataset, job.row, job.protocol): job for job in reversed(sweep.jobs())}
+    lines += [shlex.join(["sslrec", *job.arguments]) for job in reversed(first.values())]
     return "\n".join([*lines, "```", ""])
 
 
-def _heading(spec: dict[str, Any], dataset: str, protocol: str) -> str:
-    where = f"{dataset}, protocol" if len(spec["datasets"]) > 1 else "Protocol:"
+def _heading(sweep: Sweep, dataset: str, protocol: str) -> str:
+    where = f"{dataset}, protocol" if len(sweep.datasets) > 1 else "Protocol:"
     return f"{where} {protocol}" + (" (selected on test)" if protocol == "published" else "")
 
 
-def _table(spec: dict[str, Any], wanted: list[Job], keep: Path, dataset: str, protocol: str) -> list[str]:
+def _table(sweep: Sweep, keep: Path, dataset: str, protocol: str) -> list[str]:
     """A row for each of ours that has a finished run, then the published ones."""
-    names = spec["metrics"]
     lines = [
-        f"| model | seeds | {' | '.join(names)} | best epoch | training s |",
-        "|---|---|" + "---:|" * (len(names) + 2),
+        f"| model | seeds | {' | '.join(sweep.metrics)} | best epoch | training s |",
+        "|---|---|" + "---:|" * (len(sweep.metrics) + 2),
     ]
-    for model in spec["models"]:
-        rows = results(wanted, keep, (dataset, row_of(model), protocol))
-        if rows:
-            cells = [_spread([row["metrics"][name] for row in rows]) for name in names]
-            epochs = ", ".join(str(row["best_epoch"]) for row in rows)
-            seconds = statistics.mean(row["seconds"] for row in rows)
-            lines.append(f"| {row_of(model)} | {len(rows)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
-    for row in published(spec, dataset, protocol):
-        cells = [f"{row[name]:.4f}" if name in row else "" for name in names]
-        lines.append(f"| *{row['model']}, {row['source']}* | | {' | '.join(cells)} | | |")
+    for row in sweep.models:
+        found = results(sweep, keep, (dataset, row.title, protocol))
+        if found:
+            cells = [_spread([one["metrics"][name] for one in found]) for name in sweep.metrics]
+            epochs = ", ".join(str(one["best_epoch"]) for one in found)
+            seconds = statistics.mean(one["seconds"] for one in found)
+            lines.append(f"| {row.title} | {len(found)} | {' | '.join(cells)} | {epochs} | {seconds:.0f} |")
+    for paper in published(sweep, dataset, protocol):
+        cells = [f"{paper[name]:.4f}" if name in paper else "" for name in sweep.metrics]
+        lines.append(f"| *{paper['model']}, {paper['source']}* | | {' | '.join(cells)} | | |")
     return lines
 
 
-def results(wanted: list[Job], keep: Path, row: tuple[str, str, str]) -> list[dict[str, Any]]:
+def results(sweep: Sweep, keep: Path, row: tuple[str, str, str]) -> list[dict[str, Any]]:
     """What the finished runs of a dataset's row under a protocol gave."""
-    files = [keep / job.name / "result.json" for job in wanted if (job.dataset, job.row, job.protocol) == row]
+    files = [keep / job.name / "result.json" for job in sweep.jobs() if (job.dataset, job.row, job.protocol) == row]
     return [json.loads(path.read_text()) for path in files if path.exists()]
 
 
-def published(spec: dict[str, Any], dataset: str, protocol: str) -> list[dict[str, Any]]:
+def published(sweep: Sweep, dataset: str, protocol: str) -> list[dict[str, Any]]:
     """The published figures for a dataset under a protocol."""
-    rows = spec.get("published", ())
     return [
         row
-        for row in rows
-        if (row.get("dataset", spec["datasets"][0]), row.get("protocol", "published")) == (dataset, protocol)
+        for row in sweep.published
+        if (row.get("dataset", sweep.datasets[0]), row.get("protocol", "published")) == (dataset, protocol)
     ]
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if any(sign in text for sign in '[]{}" ') else text
 
 
 def _spread(values: list[float]) -> str:
@@ -208,19 +104,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specification", type=Path)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; each gets its share of the cores")
-    parser.add_argument("--threads", type=int, default=0, help="threads of each run; default: its share of the cores")
+    parser.add_argument("--threads", type=int, help="threads of each run; default: its share of the cores")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
     parser.add_argument("--page-only", action="store_true", help="write the page from the records that are there")
     given = parser.parse_args()
-    spec = tomllib.loads(given.specification.read_text())
-    name = given.specification.stem
-    keep = given.specification.with_suffix("")
-    wanted = jobs(name, spec)
+    sweep = Sweep.read(given.specification)
+    keep, folder = given.specification.with_suffix(""), WORK / given.specification.stem
+
+    def tell(news: News) -> None:
+        print(f"{news.job.name}  {news.state} {news.why}".rstrip(), flush=True)
+        if news.state in ("is complete", "was complete"):
+            keep_record(folder / news.job.name, keep / news.job.name)
+
+    def missing(job: Job) -> bool:
+        return given.only in job.name and not (keep / job.name / "result.json").exists()
+
     if not given.page_only:
-        threads = given.threads or max(1, (os.cpu_count() or 1) // given.jobs)
-        with ThreadPoolExecutor(given.jobs) as pool:
-            list(pool.map(lambda job: carry_out(job, threads, keep), [job for job in wanted if given.only in job.name]))
-    given.specification.with_suffix(".md").write_text(page(spec, wanted, keep))
+        wanted = [job for job in sweep.jobs() if missing(job)]
+        carry_out(wanted, folder, at_once=given.jobs, threads=given.threads, tell=tell)
+    given.specification.with_suffix(".md").write_text(page(sweep, keep))
 
 
 if __name__ == "__main__":

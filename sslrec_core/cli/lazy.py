@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "sslrec_core.cli.train:command",
     "tune": "sslrec_core.cli.tune:command",
+    "sweep": "sslrec_core.cli.sweep:command",
     "evaluate": "sslrec_core.cli.evaluate:command",
     "compare": "sslrec_core.cli.compare:command",
     "recommend": "sslrec_core.cli.recommend:command",

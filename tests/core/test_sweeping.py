@@ -1,0 +1,122 @@
+"""Sweeps: which runs a file asks for, and that each is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sslrec_core.cli import main
+from sslrec_core.errors import ConfigError, SslrecError
+from sslrec_core.records import read_result
+from sslrec_core.sweeping import News, Sweep, carry_out
+
+SMALL = "set = ['data.users=60', 'data.items=40']"
+TWO = f"""
+datasets = ["cf/demo"]
+seeds = [1, 2]
+{SMALL}
+
+[[models]]
+name = "popularity"
+seeds = [7]
+
+[[models]]
+row = "ItemKNN, near"
+name = "itemknn"
+set = ["model.neighbours=3"]
+"""
+
+
+def sweep(folder: Path, text: str = TWO) -> Sweep:
+    path = folder / "models.toml"
+    path.write_text(text)
+    return Sweep.read(path)
+
+
+def made(found: Sweep, folder: Path) -> list[tuple[str, str]]:
+    told: list[News] = []
+    carry_out(found.jobs(), folder, at_once=2, threads=1, tell=told.append)
+    return sorted((news.job.name, news.state) for news in told)
+
+
+def test_the_runs_that_a_file_asks_for(tmp_path: Path) -> None:
+    jobs = sweep(tmp_path).jobs()
+    assert [job.name for job in jobs] == [
+        "popularity-standard-7", "ItemKNN-near-standard-1", "ItemKNN-near-standard-2",
+    ]  # fmt: skip
+    assert jobs[1].arguments == [
+        "train", "itemknn", "--dataset", "cf/demo", "--protocol", "standard", "--seed", "1",
+        "--set", "data.users=60", "--set", "data.items=40", "--set", "model.neighbours=3",
+    ]  # fmt: skip
+
+
+def test_rows_may_be_for_some_of_several_datasets(tmp_path: Path) -> None:
+    text = """
+    datasets = ["cf/demo", "kg/demo"]
+    protocols = ["standard", "published"]
+    models = [{name = "popularity"}, {name = "ease", datasets = ["kg/demo"]}]
+    """
+    assert [job.name for job in sweep(tmp_path, text).jobs()] == [
+        "cf-demo-popularity-standard-1", "cf-demo-popularity-published-1",
+        "kg-demo-popularity-standard-1", "kg-demo-popularity-published-1",
+        "kg-demo-ease-standard-1", "kg-demo-ease-published-1",
+    ]  # fmt: skip
+
+
+def test_each_run_is_made_once(tmp_path: Path) -> None:
+    found, folder = sweep(tmp_path), tmp_path / "runs"
+    first = made(found, folder)
+    assert [state for _, state in first] == ["begins", "is complete"] * 3
+    values = {job.name: read_result(folder / job.name).metrics for job in found.jobs()}
+    assert values["ItemKNN-near-standard-1"] == values["ItemKNN-near-standard-2"]
+    (folder / "popularity-standard-7" / "result.json").unlink()
+    again = made(found, folder)
+    assert ("popularity-standard-7", "goes on") in again
+    assert [state for name, state in again if name.startswith("ItemKNN")] == ["was complete"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("datasets = ['cf/demo']", "models: Field required"),
+        ("datasets = []\nmodels = [{name = 'ease'}]", "datasets: "),
+        ("datasets = ['cf/demo']\nmodel = [{name = 'ease'}]", "no such key, closest: models"),
+        ("datasets = ['cf/demo']\nmodels = [{name = 'ease'}, {name = 'ease'}]", "several runs called ease-standard-1"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        sweep(tmp_path, text)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("row", ["{name = 'eas'}", "{name = 'ease', set = ['model.l3=1']}"])
+def test_a_row_that_cannot_be_run_is_found_before_any_run(tmp_path: Path, row: str) -> None:
+    found = sweep(tmp_path, f"datasets = ['cf/demo']\nmodels = [{{name = 'popularity'}}, {row}]")
+    with pytest.raises(SslrecError, match=r"^eas\w*-standard-1: "):
+        made(found, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def sslrec(arguments: Sequence[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, folder = tmp_path / "models.toml", tmp_path / "runs"
+    path.write_text(TWO.replace("[1, 2]", "[1]"))
+    assert sslrec(["sweep", str(path), "--dry-run"]) == 0
+    assert "sslrec train popularity --dataset cf/demo --protocol standard --seed 7" in capsys.readouterr().out
+    assert not folder.exists()
+    assert sslrec(["sweep", str(path), "-o", str(folder), "--only", "popularity"]) == 0
+    assert "1 of 1 runs are complete" in capsys.readouterr().out
+    # What cannot be trained is told, and the others are made all the same.
+    path.write_text(path.read_text() + "[[models]]\nname = 'ease'\nseeds = [1]\nset = ['scenario.k_core=1000']\n")
+    assert sslrec(["sweep", str(path), "-o", str(folder)]) == 1
+    told = capsys.readouterr()
+    assert "2 of 3 runs are complete" in told.out
+    assert "ease-standard-1  failed" in told.err and "1 failed" in told.err
