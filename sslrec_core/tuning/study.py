@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import pydantic
 from filelock import FileLock
 
 from sslrec_core.config import Layer, explain, merge, parse_assignment, read_config, to_toml
-from sslrec_core.errors import CheckpointError, ConfigError, StorageError
+from sslrec_core.errors import CheckpointError, ConfigError, SslrecError, StorageError
 from sslrec_core.files import storage, write_text
 from sslrec_core.settings import RunConfig
 from sslrec_core.tuning.space import Params, Space
@@ -98,17 +99,16 @@ class Study:
         config = RunConfig.model_validate(base)
         configured(config, space, space.example())
         with storage(folder, "making the study's folder"):
-            (folder / "trials").mkdir(parents=True)
-        write_text(folder / CONFIG, config.to_toml())
-        write_text(folder / SPACE, space.to_toml())
-        write_text(folder / SETTINGS, to_toml(asdict(settings)))
-        study = cls(folder, config, space, settings)
-        if not study.trials():
-            present = space.present(base)
-            first = [present] if present is not None else []
-            rest = space.combinations() if settings.sampler == "grid" else []
-            for params in [*first, *(params for params in rest if params != present)]:
-                study.optuna.enqueue_trial(params)
+            folder.mkdir(parents=True)
+        try:
+            write_text(folder / CONFIG, config.to_toml())
+            write_text(folder / SPACE, space.to_toml())
+            write_text(folder / SETTINGS, to_toml(asdict(settings)))
+            study = cls(folder, config, space, settings)
+            study._queue_first(base)
+        except SslrecError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return study
 
     @classmethod
@@ -125,6 +125,16 @@ class Study:
         config = RunConfig.model_validate(tomllib.loads((folder / CONFIG).read_text(encoding="utf-8")))
         settings = Settings(**read_config(folder / SETTINGS))
         return cls(folder, config, Space.read(folder / SPACE), settings)
+
+    def _queue_first(self, base: Mapping[str, Any]) -> None:
+        """What is tried before anything is proposed: the configuration as it is, and a whole grid."""
+        if self.trials():
+            return  # others have begun this study
+        present = self.space.present(base)
+        first = [present] if present is not None else []
+        rest = self.space.combinations() if self.settings.sampler == "grid" else []
+        for params in [*first, *(params for params in rest if params != present)]:
+            self.optuna.enqueue_trial(params)
 
     @property
     def fingerprint(self) -> str:

@@ -166,6 +166,9 @@ def test_a_store_with_another_study_is_refused(tmp_path: Path) -> None:
         study(tmp_path / "three", other, store=store)
     with pytest.raises(StorageError, match=r"the store sqlite:////nowhere/at/all\.db cannot be opened"):
         study(tmp_path / "four", store="sqlite:////nowhere/at/all.db")
+    assert not (tmp_path / "four" / "study").exists()
+    with pytest.raises(StorageError, match="exists already"):
+        study(tmp_path / "one", store=store)
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
