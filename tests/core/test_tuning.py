@@ -11,17 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
-from optuna.trial import TrialState
 
 from sslrec_core.cli import main
 from sslrec_core.errors import CheckpointError, ConfigError, StorageError
 from sslrec_core.settings import resolve
-from sslrec_core.tuning.report import outcome, save_preset
 from sslrec_core.tuning.space import Space
-from sslrec_core.tuning.study import RETRY, Settings, Study, worker_name
-from sslrec_core.tuning.worker import News, work
+
+optuna = pytest.importorskip("optuna", reason="tuning needs the extra `tune`")
+
+from optuna.trial import TrialState  # noqa: E402
+
+from sslrec_core.tuning.report import outcome, save_preset  # noqa: E402
+from sslrec_core.tuning.study import RETRY, Settings, Study, worker_name  # noqa: E402
+from sslrec_core.tuning.worker import News, work  # noqa: E402
 
 # Optuna's journal closes its file when its reader is collected, which is a warning, and warnings are errors here.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
