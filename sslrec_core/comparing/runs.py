@@ -21,7 +21,7 @@ from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import write_atomically
 from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result
 
-NEITHER = ("run", "model", "train", "optim")
+MAY_DIFFER = ("run", "model", "train", "optim")
 """Sections of a configuration that may differ among runs that are compared; all else is data and protocol."""
 PROTOCOL = ("train.select_on",)
 """Keys of those sections that belong to the protocol all the same."""
@@ -68,7 +68,7 @@ class Record:
     def terms(self) -> dict[str, Any]:
         """What must be the same to compare: data and protocol."""
         shared = {
-            key: value for key, value in self.settings.items() if key.split(".")[0] not in NEITHER or key in PROTOCOL
+            key: value for key, value in self.settings.items() if key.split(".")[0] not in MAY_DIFFER or key in PROTOCOL
         }
         return {**shared, "data fingerprint": self.environment.get("data", {}).get("fingerprint")}
 

@@ -64,16 +64,16 @@ class Settings:
 class Study:
     """A folder of trials; :meth:`create` or :meth:`open` it."""
 
-    def __init__(self, folder: Path, config: RunConfig, space: Space, settings: Settings) -> None:
+    def __init__(self, folder: Path, config: RunConfig, space: Space, settings: Settings, worker: int = 0) -> None:
         self.folder, self.config, self.space, self.settings = folder, config, space, settings
         self.optuna = optuna.create_study(
             study_name=settings.name,
             storage=_storage(settings.store),
-            sampler=self._sampler(),
             pruner=_pruner(settings.prune),
             direction="maximize",
             load_if_exists=True,
         )
+        self.optuna.sampler = self._sampler(worker)
         # Before anything is tried, and only then: a store that others use may hold a study of the same name.
         found = self.optuna.user_attrs.get("fingerprint")
         if found is None:
@@ -112,8 +112,8 @@ class Study:
         return study
 
     @classmethod
-    def open(cls, folder: Path) -> Study:
-        """The study in ``folder``.
+    def open(cls, folder: Path, worker: int = 0) -> Study:
+        """The study in ``folder``, as its ``worker``-th worker sees it: each proposes by chance of its own.
 
         Raises:
             CheckpointError: it is not a study's folder.
@@ -124,7 +124,7 @@ class Study:
             )
         config = RunConfig.model_validate(tomllib.loads((folder / CONFIG).read_text(encoding="utf-8")))
         settings = Settings(**read_config(folder / SETTINGS))
-        return cls(folder, config, Space.read(folder / SPACE), settings)
+        return cls(folder, config, Space.read(folder / SPACE), settings, worker)
 
     def _queue_first(self, base: Mapping[str, Any]) -> None:
         """What is tried before anything is proposed: the configuration as it is, and a whole grid."""
@@ -194,8 +194,10 @@ class Study:
             The numbers of those that are tried again.
         """
         again = []
+        # In a store of the folder's own all trials are, even one whose worker died before it could say so.
+        alone = Path(self.settings.store).resolve().parent == self.folder.resolve()
         for trial in self.trials(TrialState.RUNNING):
-            here = trial.user_attrs.get(FOLDER) == str(self.folder.resolve())
+            here = alone or trial.user_attrs.get(FOLDER) == str(self.folder.resolve())
             if not here or (worker is not None and trial.user_attrs.get(WORKER) != worker):
                 continue
             self.optuna.tell(trial.number, state=TrialState.FAIL)
@@ -206,9 +208,10 @@ class Study:
 
     # ---- parts of Optuna ------------------------------------------------------------------------
 
-    def _sampler(self) -> BaseSampler:
-        # Workers must not propose the same: each draws from a generator of its own.
-        seed = self.settings.seed + os.getpid()
+    def _sampler(self, worker: int) -> BaseSampler:
+        # Workers must not propose the same, nor one that comes back what it has proposed before; alone and not
+        # interrupted, it proposes the same whenever the seed is the same.
+        seed = self.settings.seed + 1_000 * worker + 100_000 * len(self.trials(TrialState.COMPLETE))
         if self.settings.sampler == "tpe":
             return optuna.samplers.TPESampler(seed=seed, multivariate=True)
         return optuna.samplers.RandomSampler(seed=seed)  # a grid is queued as a whole

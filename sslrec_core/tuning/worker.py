@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Generator, Mapping
@@ -68,10 +69,10 @@ class Reporter:
         return "worse than the median of the trials so far" if self.pruned else None
 
 
-def work(folder: Path, wanted: int, threads: int, data_root: Path | None, tell: Tell) -> None:
+def work(folder: Path, wanted: int, threads: int, data_root: Path | None, tell: Tell, worker: int = 0) -> None:
     """Train trials of the study in ``folder`` until ``wanted`` have begun."""
     torch.set_num_threads(threads)
-    study = Study.open(folder)
+    study = Study.open(folder, worker)
     while (asked := study.ask(wanted)) is not None:
         trial, params = asked
         _train(study, trial, params, data_root, tell)
@@ -116,10 +117,11 @@ def tune(study: Study, wanted: int, jobs: int, data_root: Path | None, tell: Tel
     with only_process(study.folder):
         study.give_up()
         workers: dict[Connection, BaseProcess] = {}
+        numbers = itertools.count()
 
         def start() -> None:
             ours, theirs = context.Pipe(duplex=False)
-            arguments = (study.folder, wanted, threads, data_root, theirs)
+            arguments = (study.folder, wanted, threads, data_root, theirs, next(numbers))
             process = context.Process(target=_worker, args=arguments, daemon=False)
             process.start()
             theirs.close()
@@ -153,8 +155,10 @@ def _bury(study: Study, process: BaseProcess, tell: Tell) -> None:
         tell(News(process.pid, number, {}, "tried again", why=why))
 
 
-def _worker(folder: Path, wanted: int, threads: int, data_root: Path | None, pipe: Connection) -> None:
+def _worker(
+    folder: Path, wanted: int, threads: int, data_root: Path | None, pipe: Connection, number: int
+) -> None:  # fmt: skip
     try:
-        work(folder, wanted, threads, data_root, pipe.send)
+        work(folder, wanted, threads, data_root, pipe.send, number)
     except (Interrupted, KeyboardInterrupt):
         os._exit(0)

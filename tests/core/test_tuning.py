@@ -126,6 +126,17 @@ def test_the_first_trial_is_what_was_there_and_none_sees_the_test_part(tmp_path:
     assert all('"valid"' in text and '"test"' not in text for text in events)
 
 
+def test_the_same_seed_proposes_the_same(tmp_path: Path) -> None:
+    def proposed(name: str, seed: int) -> list[Any]:
+        found = study(tmp_path / name, seed=seed)
+        work(found.folder, 4, 1, None, lambda news: None)
+        return [trial.params for trial in found.trials()]
+
+    first = proposed("one", 1)
+    assert proposed("two", 1) == first
+    assert proposed("three", 2)[1:] != first[1:]
+
+
 def test_a_grid_is_tried_once_as_a_whole(tmp_path: Path) -> None:
     text = '["model.neighbours"]\nchoices = [3, 5, 7]\n["model.shrink"]\nlow = 0\nhigh = 1\n'
     found = study(tmp_path, text, sampler="grid")
