@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sslrec_core.records import Result
-    from sslrec_core.run import Run
+    from sslrec_core.running import Run
 
 API = 1
 """Grows when a hook is removed or changes meaning; equals the core's major version, and is 1 before the first one."""

@@ -18,7 +18,7 @@ from sslrec_core.hooks import hookimpl
 if TYPE_CHECKING:
     from sslrec_core.model import Losses, Model
     from sslrec_core.records import Result
-    from sslrec_core.run import Run
+    from sslrec_core.running import Run
     from sslrec_core.settings import OptimConfig, TrainConfig
 
 StepListener = Callable[[Mapping[str, Tensor]], None]

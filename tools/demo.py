@@ -36,7 +36,7 @@ def sslrec(*arguments: str | Path, answer: bool = False) -> str:
 
 def known_users(run: Path, count: int) -> list[str]:
     """Raw ids of some users who have something to find, spread over all of them."""
-    from sslrec_core.run import Run  # imports torch, which the table does not need
+    from sslrec_core.running import Run  # imports torch, which the table does not need
 
     data = Run.open(run).data
     users = next(iter(data.queries("test", data.n_users))).users

@@ -22,7 +22,7 @@ from sslrec_core.loop import Callback
 if TYPE_CHECKING:
     from sslrec_core.model import Model
     from sslrec_core.records import Result
-    from sslrec_core.run import Run
+    from sslrec_core.running import Run
 
 
 class Progress(Callback):

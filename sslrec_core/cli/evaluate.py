@@ -35,7 +35,7 @@ def command(
             raise ConfigError(f"--set {text}: only eval.* can change after training", fix="--set eval.at=[10,50]")
         changed |= values["eval"]
 
-    from sslrec_core.run import Run
+    from sslrec_core.running import Run
 
     opened = Run.open(run, device=device, data_root=data_dir, **changed)
     metrics = dict(opened.hook.sslrec_evaluate(run=opened, split=split))

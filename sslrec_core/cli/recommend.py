@@ -30,7 +30,7 @@ def command(
     if not user:
         raise ConfigError("no user is named", fix="--user ID, which may repeat")
 
-    from sslrec_core.run import Run
+    from sslrec_core.running import Run
 
     opened = Run.open(run, device=device, data_root=data_dir)
     lists = opened.recommend(user, k)

@@ -63,7 +63,7 @@ def command(
 
     from sslrec_core.interrupt import Interrupted
     from sslrec_core.records import read_result
-    from sslrec_core.run import Run
+    from sslrec_core.running import Run
 
     def say(text: str) -> None:
         if not (quiet or as_json):

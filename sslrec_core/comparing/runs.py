@@ -77,7 +77,7 @@ class Record:
         evaluator = json.dumps(self.config["eval"], sort_keys=True)
         path = self.directory / f"users-{split}-{hashlib.sha256(evaluator.encode()).hexdigest()[:8]}.safetensors"
         if not path.exists():
-            from sslrec_core.run import Run
+            from sslrec_core.running import Run
 
             run = Run.open(self.directory)
             found = run.evaluator.evaluate_users(run.model, run.data, split)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sslrec_core.records import METRICS
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.testing.bench import Bench
 
 

@@ -20,7 +20,7 @@ from sslrec_core.errors import SslrecError
 from sslrec_core.files import only_process
 from sslrec_core.hooks import hookimpl
 from sslrec_core.interrupt import Interrupted
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.tuning.space import Params
 from sslrec_core.tuning.study import WHY, Study, worker_name
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sslrec_core import checkpoint
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig
 from sslrec_core.testing.runs import Death
 

@@ -19,7 +19,7 @@ from sslrec_core.comparing.runs import Record
 from sslrec_core.comparing.statistics import bootstrap, holm, paired
 from sslrec_core.comparing.table import as_csv, as_json, as_latex, compare
 from sslrec_core.errors import CheckpointError, ConfigError
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig
 
 Configure = Callable[..., RunConfig]

@@ -228,7 +228,7 @@ class Ran:
     """A short run, with what the spy wrote down."""
 
     def __init__(self, directory: Path, callbacks: str) -> None:
-        from sslrec_core.run import Run
+        from sslrec_core.running import Run
         from sslrec_core.settings import resolve
         from sslrec_core.testing.bench import offer_worlds
 

@@ -19,7 +19,7 @@ from sslrec_core.errors import CheckpointError, ConfigError, DataError, PluginEr
 from sslrec_core.interrupt import Interrupted
 from sslrec_core.records import read_result
 from sslrec_core.registry import registry
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig, resolve
 
 Configure = Callable[..., RunConfig]

@@ -11,7 +11,7 @@ import torch
 from sslrec_core import evaluate
 from sslrec_core.data import Interactions, Rows, Vocabulary
 from sslrec_core.errors import ConfigError, DataError, TrainingError
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.testing.bench import Bench
 from sslrec_core.testing.runs import events, finished_run
 from sslrec_kg.data import KGData

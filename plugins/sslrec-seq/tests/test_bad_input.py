@@ -12,7 +12,7 @@ import pytest
 from sslrec_core.cli import main
 from sslrec_core.data import Raw
 from sslrec_core.errors import CheckpointError, DataError
-from sslrec_core.run import Run
+from sslrec_core.running import Run
 from sslrec_core.testing.bench import Bench
 from sslrec_seq.data import Seq, SeqData
 
