@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sslrec_core.builtin.softmax import full_precision, log_partition, widened
 from sslrec_core.model import Objective
+
+BLOCK = 256
+"""Columns that are multiplied together where rows begin with zeros: a few places of a history."""
 
 
 class NTXent(Objective):
@@ -49,7 +56,7 @@ class NTXent(Objective):
             if candidates is not None:
                 return self._among(one, other, self._unit(candidates))
             views = torch.cat([one, other])
-            logits = views @ views.T / config.temperature
+            logits = gram(views) / config.temperature
             counterparts = torch.arange(len(views), device=views.device).roll(len(one))
             loss = F.cross_entropy(logits.masked_fill(self._no_negatives(one, groups), -torch.inf), counterparts)
             return config.weight * loss
@@ -69,3 +76,44 @@ class NTXent(Objective):
 
     def _unit(self, x: Tensor) -> Tensor:
         return F.normalize(widened(x), dim=-1) if self.config.normalise else widened(x)
+
+
+def gram(x: Tensor) -> Tensor:
+    """``x @ x.T``, ``[n, dim] -> [n, n]``, sooner where many rows begin with zeros.
+
+    Such are the places of histories end to end, most of them short.  Only the CPU looks: elsewhere the product takes
+    less than finding out.
+    """
+    if not x.is_cpu or x.shape[1] <= BLOCK:
+        return x @ x.T
+    apply: Any = _Gram.apply
+    products: Tensor = apply(x)
+    return products
+
+
+class _Gram(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        n, blocks = len(x), torch.split(x, BLOCK, dim=1)
+        begun = torch.stack([block.any(1) for block in blocks])
+        # Rows in the order in which they begin: what is not zero in a block are then its first rows.
+        first = begun.int().argmax(0)
+        order = first.argsort()
+        rows = first.bincount(minlength=len(blocks)).cumsum(0).tolist()
+        parts = [block[order[:count]] for block, count in zip(blocks, rows, strict=True)]
+        products = x.new_zeros(n, n)
+        for part in parts:
+            products[: len(part), : len(part)].addmm_(part, part.T)
+        ctx.save_for_backward(order, *parts)
+        back = order.argsort()
+        return products[back][:, back]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        order, *parts = ctx.saved_tensors
+        of_pairs = (gradient + gradient.T)[:, order]
+        of_x = gradient.new_empty(len(order), sum(part.shape[1] for part in parts))
+        for block, part in zip(torch.split(of_x, BLOCK, dim=1), parts, strict=True):
+            torch.mm(of_pairs[:, : len(part)], part, out=block)
+        return of_x

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sslrec_core.errors import ConfigError
 from sslrec_core.testing import ComponentContract, ModelContract
 from sslrec_core.testing.bench import Bench
-from sslrec_seq.contrast import NTXent
+from sslrec_seq.contrast import BLOCK, NTXent, gram
 from sslrec_seq.data import SeqBatch
 from sslrec_seq.histories import Histories
 from sslrec_seq.views import Momentum, TwoViews, pooled
@@ -48,6 +48,20 @@ def by_hand(one: Tensor, other: Tensor, groups: list[int], temperature: float) -
             ]
             terms.append(-torch.log(positive / (positive + sum(negatives))))
     return torch.stack(terms).mean()
+
+
+def test_products_of_rows_that_begin_with_zeros_are_the_plain_ones() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(9, 2 * BLOCK + 40, dtype=torch.float64)
+    begins = torch.tensor([0, 600, 300, 520, 255, 256, 0, 530, x.shape[1]])  # the last has nothing but zeros
+    x = (x * (torch.arange(x.shape[1]) >= begins[:, None])).requires_grad_()
+    weights = torch.randn(9, 9, dtype=torch.float64)
+    found, plain = gram(x), x @ x.T
+    torch.testing.assert_close(found, plain)
+    # Zeros have gradients too: which rows they are in must not matter.
+    (given,) = torch.autograd.grad((found * weights).sum(), x)
+    (wanted,) = torch.autograd.grad((plain * weights).sum(), x)
+    torch.testing.assert_close(given, wanted)
 
 
 @pytest.mark.parametrize("normalise", [False, True])
