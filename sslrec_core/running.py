@@ -118,6 +118,8 @@ class Run:
                 f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
                 fix="--set train.judge=… or --set eval.at=[…]",
             )  # fmt: skip
+        for callback in run.callbacks:
+            callback.check()
         # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
         new = run.directory.with_name(f".{run.directory.name}.{os.getpid()}.new")
         environment = describe(run.config, run.device, data_root) | {"data": run.facts}
@@ -156,6 +158,8 @@ class Run:
         run = cls._reopen(directory, None, data_root, {})
         if (directory / RESULT).exists():
             return run
+        for callback in run.callbacks:
+            callback.check()
         last = directory / LAST
         if last.exists():
             run._load_last()

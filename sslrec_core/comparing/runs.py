@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from sslrec_core.comparing.statistics import Values
-from sslrec_core.config import leaves
+from sslrec_core.config import flattened
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import write_atomically
 from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result
@@ -61,8 +61,7 @@ class Record:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Options by dotted key, without where and with which seed the run was carried out."""
-        values = {key: value for key, value in self.config.items() if key != "run"}
-        return {key: _at(values, key) for key in leaves(values)}
+        return dict(flattened({key: value for key, value in self.config.items() if key != "run"}))
 
     @cached_property
     def terms(self) -> dict[str, Any]:
@@ -84,13 +83,6 @@ class Record:
             values = {name: value.cpu().numpy() for name, value in found.items()}
             write_atomically(path, lambda temporary: save_file(values, temporary), "keeping what users got")
         return {name: values.astype(np.float64) for name, values in load_file(path).items()}
-
-
-def _at(values: Mapping[str, Any], key: str) -> Any:
-    found: Any = values
-    for word in key.split("."):
-        found = found[word]
-    return found
 
 
 @dataclass(frozen=True)
