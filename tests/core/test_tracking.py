@@ -154,9 +154,7 @@ def test_an_opened_run_tells_nobody(factors: Configure, tmp_path: Path, told: To
     assert told == []
 
 
-@pytest.mark.parametrize(
-    ("name", "library"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow")]
-)
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_a_missing_library_is_named_before_a_directory_is_made(
     factors: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
