@@ -333,6 +333,14 @@ class Run:
     def _append(self, event: Mapping[str, Any]) -> None:
         self.progress.events = append_event(self.directory, event)
 
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """The evaluator's metrics of the model as it is now, on ``valid`` or ``test``.
+
+        Raises:
+            DataError: nobody has anything to find in ``split``.
+        """
+        return dict(self.hook.sslrec_evaluate(run=self, split=split))
+
     def recommend(self, users: Sequence[str], k: int) -> dict[str, list[tuple[Any, float]]]:
         """The ``k`` best items for each of ``users``, by raw id, with their scores.
 

@@ -23,7 +23,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,15 +94,23 @@ class Sweep(Config):
         Raises:
             ConfigError: a key is unknown or missing, or two runs would have one name.
         """
-        values = read_config(path)
+        return cls.of(read_config(path), str(path))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], what: str) -> Sweep:
+        """The sweep that ``values`` describe, as a file would; errors call it ``what``.
+
+        Raises:
+            ConfigError: as for :meth:`read`.
+        """
         try:
             sweep = cls.model_validate(values)
         except pydantic.ValidationError as error:
-            explained = explain(error, str(path))
-            raise ConfigError(f"{path} is no sweep", *explained.facts, fix="datasets, seeds and [[models]]") from error
+            explained = explain(error, what)
+            raise ConfigError(f"{what} is no sweep", *explained.facts, fix="datasets, seeds and [[models]]") from error
         names = [job.name for job in sweep.jobs()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"{path} has several runs called {twice[0]}", fix="give one of the rows another `row`")
+            raise ConfigError(f"{what} has several runs called {twice[0]}", fix="give one of the rows another `row`")
         return sweep
 
     def jobs(self) -> list[Job]:
