@@ -56,7 +56,7 @@ def configure(
     quiet: bool = False,
 ) -> Resolved:
     """The complete configuration that a run with these arguments has; see :func:`run`."""
-    given = {"seed": seed, "device": device, "callbacks": [] if quiet else None}
+    given: dict[str, Any] = {"seed": seed, "device": device, "callbacks": [] if quiet else None}
     options = {key: value for key, value in given.items() if value is not None}
     return resolve(
         model,

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pluggy
+import pydantic
 import torch
 from torch import Tensor
 
 from sslrec_core import checkpoint
-from sslrec_core.config import Layer, merge
+from sslrec_core.config import Layer, explain, merge
 from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
@@ -172,15 +173,21 @@ class Run:
             raise CheckpointError(
                 f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR"
             )
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        if device is not None:
-            values["run"]["device"] = device
-        # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
-        values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
-        environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
-        recorded = environment["data_root"]
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            recorded = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))["data_root"]
+            if device is not None:
+                values["run"]["device"] = device
+            # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
+            values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
+            config = RunConfig.model_validate(values)
+        except pydantic.ValidationError as error:
+            # A key that has gone, or a component that is not installed; keys that came later have their defaults.
+            raise explain(error, f"the run in {directory}", schema=RunConfig) from error
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
         root = data_root or (Path(recorded) if recorded else None)
-        return cls(RunConfig.model_validate(values), directory, root)
+        return cls(config, directory, root)
 
     def _build(self) -> None:
         config = self.config

@@ -97,7 +97,7 @@ def compare(
     records = [Record.read(path) for path in find([str(run) for run in runs])]
     check_comparable(records)
     groups = grouped(records)
-    names = tuple(metrics) or (records[0].config["train"]["judge"],)
+    names = tuple(metrics) or (records[0].judge,)
     for name in names:
         _check_measured(name, groups, split)
     means = [statistics.mean(group.metric(names[0], split)) for group in groups]

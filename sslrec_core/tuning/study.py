@@ -75,12 +75,14 @@ class Study:
     ) -> None:
         self.folder, self.config, self.space, self.settings = folder, config, space, settings
         with self.reaching():
-            storage, named = _storage(settings.store, begin), {"study_name": settings.name}
+            storage = _storage(settings.store, begin)
             if begin:
-                optuna.create_study(**named, storage=storage, direction="maximize", load_if_exists=True)
+                optuna.create_study(
+                    study_name=settings.name, storage=storage, direction="maximize", load_if_exists=True
+                )
             elif settings.name not in optuna.get_all_study_names(storage):
                 raise FileNotFoundError(f"it has no study called '{settings.name}' any more")
-            self.optuna = optuna.load_study(**named, storage=storage, pruner=_pruner(settings.prune))
+            self.optuna = optuna.load_study(study_name=settings.name, storage=storage, pruner=_pruner(settings.prune))
             self.optuna.sampler = self._sampler(worker)
             # Before anything is tried, and only then: a store that others use may hold a study of the same name.
             found = self.optuna.user_attrs.get("fingerprint")
