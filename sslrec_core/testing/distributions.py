@@ -55,9 +55,10 @@ class PluginContract:
         assert len(entries) >= self.at_least, f"{len(entries)} names are offered, {self.at_least} are expected"
 
     def test_every_name_means_what_it_offers(self) -> None:
-        """Whoever writes the name in full gets this plugin's component, whatever else is installed."""
-        others = [entry for entry in self.entries() if registry().find(entry.kind, registry().written(entry)) != entry]
-        assert not others, f"another component is found under: {', '.join(entry.name for entry in others)}"
+        """No name is another's: whoever writes it gets this plugin's component."""
+        known = registry()
+        others = [entry.name for entry in self.entries() if known.find(entry.kind, entry.name) != entry]
+        assert not others, f"these names mean another plugin's component: {', '.join(others)}"
 
     def test_every_component_can_be_imported(self) -> None:
         """It is there, is of its kind, and the first line of its docstring is a sentence for a list."""
