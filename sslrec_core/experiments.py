@@ -56,9 +56,9 @@ def configure(
     quiet: bool = False,
 ) -> Resolved:
     """The complete configuration that a run with these arguments has; see :func:`run`."""
-    given: dict[str, Any] = {"seed": seed, "device": device, "callbacks": [] if quiet else None}
+    given: dict[str, Any] = {"seed": seed, "device": device}
     options = {key: value for key, value in given.items() if value is not None}
-    return resolve(
+    resolved = resolve(
         model,
         None if dataset is None else str(dataset),
         files=[Path(file) for file in files],
@@ -67,6 +67,7 @@ def configure(
         protocol=protocol,
         options={"run": options} if options else {},
     )
+    return Resolved(resolved.config.unattended(), resolved.origins) if quiet else resolved
 
 
 def run(
@@ -97,7 +98,7 @@ def run(
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``.
         directory: The run directory, which must not exist; none for a new one under ``runs``.
         data_root: The folder of datasets; none for what SSLREC_DATA says.
-        quiet: Whether no callback listens, not even those that the settings name.
+        quiet: Whether to leave out the callback ``progress``.
         listeners: Objects with run hooks that listen to this run alone.
 
     Raises:
@@ -292,7 +293,7 @@ def open_study(
     folder = _path(directory) or Path("runs") / f"tune-{new_name(config)}"
     search = Search(
         name=name or f"{config.model.name} on {config.data.name}",
-        store=store or str(folder / JOURNAL),
+        store=JOURNAL if store is None else store if "://" in store else str(Path(store).absolute()),
         sampler=sampler,
         prune=prune,
         seed=seed or 0,

@@ -58,7 +58,7 @@ class Settings:
     name: str
     """What the study is called in its store."""
     store: str
-    """URL of a database, or the path of a journal file."""
+    """URL of a database, or the path of a journal file, absolute or in the study's folder."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """Who proposes values: a Parzen estimator (Bergstra et al. 2011), chance, or every combination in turn."""
     prune: bool = True
@@ -75,7 +75,7 @@ class Study:
     ) -> None:
         self.folder, self.config, self.space, self.settings = folder, config, space, settings
         with self.reaching():
-            storage = _storage(settings.store, begin)
+            storage = _storage(self.store, begin)
             if begin:
                 optuna.create_study(
                     study_name=settings.name, storage=storage, direction="maximize", load_if_exists=True
@@ -91,7 +91,7 @@ class Study:
                 self.optuna.set_user_attr("of", self.subject)
         if found not in (None, self.fingerprint):
             raise ConfigError(
-                f"the study '{settings.name}' in {settings.store} is of another configuration or space",
+                f"the study '{settings.name}' in {self.store} is of another configuration or space",
                 f"it is of {self.optuna.user_attrs.get('of', 'an earlier version')}, this one of {self.subject}",
                 "its trials cannot be compared with new ones",
                 fix="--study NAME with another name, or another --store",
@@ -106,10 +106,8 @@ class Study:
                 choose, or the store has another study.
             StorageError: the folder exists or cannot be made, or the store cannot be reached.
         """
-        base = config.model_dump(mode="json")
-        # Trials report to the study, not to the terminal; what changes or watches a training stays.
-        listening = [callback for callback in base["run"]["callbacks"] if callback["name"] != "progress"]
-        base["run"] |= {"test": False, "callbacks": listening}
+        base = config.unattended().model_dump(mode="json")
+        base["run"]["test"] = False
         config = RunConfig.model_validate(base)
         _check_selects_on_validation(config, space)
         configured(config, space, space.example())
@@ -167,6 +165,12 @@ class Study:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
+    def store(self) -> str:
+        """URL or path of the store; a journal in the folder moves with it."""
+        store = self.settings.store
+        return store if "://" in store else str(self.folder / store)
+
+    @property
     def subject(self) -> str:
         """The model and the dataset."""
         return f"{self.config.model.name} on {self.config.data.name}"
@@ -194,7 +198,7 @@ class Study:
             raise
         except Exception as error:
             raise StorageError(
-                f"the store {self.settings.store} cannot be reached",
+                f"the store {self.store} cannot be reached",
                 *str(error).strip().splitlines()[:1],
                 fix=f"when it is there again: sslrec tune --resume {self.folder}",
             ) from error
@@ -254,7 +258,7 @@ class Study:
         """
         again = []
         # In a store of the folder's own all trials are, even one whose worker died before it could say so.
-        alone = Path(self.settings.store).resolve().parent == self.folder.resolve()
+        alone = Path(self.store).resolve().parent == self.folder.resolve()
         for trial in self.trials(TrialState.RUNNING):
             here = alone or trial.user_attrs.get(FOLDER) == str(self.folder.resolve())
             if not here or (worker is not None and trial.user_attrs.get(WORKER) != worker):

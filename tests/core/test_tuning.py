@@ -57,7 +57,7 @@ def space_of(folder: Path, text: str) -> Space:
 
 
 def settings(folder: Path, **changed: Any) -> Settings:
-    return Settings(**{"name": "test", "store": str(folder / "study.journal"), "prune": False} | changed)
+    return Settings(**{"name": "test", "store": "study.journal", "prune": False} | changed)
 
 
 def study(folder: Path, text: str = SPACE, **changed: Any) -> Study:
@@ -230,7 +230,7 @@ def test_a_trial_whose_directory_is_taken_away_fails_alone(factors: Configure, t
 
 def test_a_journal_that_is_taken_away_ends_the_study_and_is_not_begun_anew(tmp_path: Path) -> None:
     found = study(tmp_path)
-    journal = Path(found.settings.store)
+    journal = Path(found.store)
 
     def tell(one: News) -> None:
         if one.state == "complete":
@@ -244,9 +244,16 @@ def test_a_journal_that_is_taken_away_ends_the_study_and_is_not_begun_anew(tmp_p
     assert (found.directory(0) / "result.json").is_file(), "what was trained stays"
 
 
+def test_a_study_moves_with_its_folder(tmp_path: Path) -> None:
+    found = study(tmp_path / "here")
+    work(found.folder, 1, 1, None, lambda news: None)
+    shutil.move(tmp_path / "here" / "study", tmp_path / "there")
+    assert len(Study.open(tmp_path / "there").trials(TrialState.COMPLETE)) == 1
+
+
 def test_a_database_that_lost_the_study_is_refused(tmp_path: Path) -> None:
     found = study(tmp_path, store=f"sqlite:///{tmp_path / 'shared.db'}")
-    optuna.delete_study(study_name="test", storage=found.settings.store)
+    optuna.delete_study(study_name="test", storage=found.store)
     with pytest.raises(StorageError, match="has no study called 'test' any more"):
         Study.open(found.folder)
 
@@ -256,7 +263,7 @@ def test_a_store_that_somebody_holds_is_waited_for_and_then_named(
 ) -> None:
     monkeypatch.setattr("sslrec_core.tuning.study.PATIENCE", 0.2)
     journal = study(tmp_path / "one")
-    with FileLock(f"{journal.settings.store}.lock"), pytest.raises(StorageError, match=r"journal cannot be reached"):
+    with FileLock(f"{journal.store}.lock"), pytest.raises(StorageError, match=r"journal cannot be reached"):
         journal.ask(1)
     assert journal.ask(1) is not None
     database = study(tmp_path / "two", store=f"sqlite:///{tmp_path / 'shared.db'}")
@@ -298,7 +305,7 @@ def test_workers_know_plugin_files_and_what_stops_them_is_said(
     with pytest.raises(TrainingError, match="workers die before they begin a trial"):
         tune(found, 2, 1, None, lambda news: None)
     monkeypatch.delenv("SSLREC_TEST_DIE")
-    monkeypatch.setenv("SSLREC_TEST_TAKE", found.settings.store)
+    monkeypatch.setenv("SSLREC_TEST_TAKE", found.store)
     with pytest.raises(StorageError, match="not there any more"):
         tune(found, 2, 1, None, lambda news: None)
 

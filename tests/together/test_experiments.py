@@ -10,7 +10,7 @@ import pytest
 
 import sslrec_core as sslrec
 from sslrec_core.errors import ConfigError, SslrecError, TrainingError, UnknownName
-from sslrec_core.experiments import assignments
+from sslrec_core.experiments import assignments, configure
 from sslrec_core.records import read_result
 
 SMALL = {"data.users": 120, "data.items": 90}
@@ -48,6 +48,13 @@ def test_a_run_is_trained_opened_and_asked(tmp_path: Path) -> None:
     assert opened.evaluate("valid") == result.selection
     assert list(sslrec.open_run(tmp_path / "a", at=[3], metrics=["recall"]).evaluate()) == ["recall@3"]
     assert len(opened.recommend(["u0001"], 4)["u0001"]) == 4
+
+
+def test_a_quiet_run_keeps_the_callbacks_that_do_something(tmp_path: Path) -> None:
+    settings = {**SMALL, "run.callbacks": ["progress", {"name": "time-limit", "minutes": 5}]}
+    for quiet, names in ((True, ["time-limit"]), (False, ["progress", "time-limit"])):
+        config = configure("itemknn", "cf/demo", settings=settings, quiet=quiet).config
+        assert [callback.name for callback in config.run.callbacks] == names
 
 
 def test_mistakes_are_the_errors_of_the_command_line(tmp_path: Path) -> None:
