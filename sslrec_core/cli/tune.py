@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -130,6 +131,8 @@ def _short(assignment: str) -> str:
 
 
 def _print(found: Outcome) -> None:
+    from sslrec_core.records import CONFIG
+
     study, best, present = found.study, found.best, found.present
     print(f"best   trial {best.number}  {study.judge} {found.value:.4f} (validation)")
     if present is not None and present.number != best.number:
@@ -139,6 +142,6 @@ def _print(found: Outcome) -> None:
         print("       these are the settings that the study began with")
     for text in found.settings:
         print(f"  {text}")
-    sets = " ".join(f"--set {text!r}" for text in found.settings)
-    config = study.config
-    print(f"train it: sslrec train {config.model.name} --dataset {config.data.name} {sets}")
+    # From the study's own file: what was the same for all trials holds for the winner too.
+    settings = [part for text in (*found.settings, "run.test=true") for part in ("--set", text)]
+    print(f"train it: {shlex.join(['sslrec', 'train', '-c', str(study.folder / CONFIG), *settings])}")
