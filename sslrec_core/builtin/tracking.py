@@ -48,7 +48,9 @@ class Tracker(Callback):
     _silent = False
 
     def check(self) -> None:
-        if find_spec(self.library) is None:
+        found = find_spec(self.library)
+        # A folder of that name, as services leave them where one works, is found too; it has no origin.
+        if found is None or found.origin is None:
             raise ConfigError(
                 f"the callback '{self.extra}' needs {self.library}", fix=f"pip install 'sslrec-core[{self.extra}]'"
             )
