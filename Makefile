@@ -44,6 +44,7 @@ fix: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m cogapp -r -P -I . docs/*.md
+	$(BIN)/python tools/tutorial.py
 
 wheels: $(STAMP)
 	rm -rf dist

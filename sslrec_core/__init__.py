@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from sslrec_core.hooks import API, hookimpl
 
-__all__ = ["API", "__version__", "hookimpl"]
+if TYPE_CHECKING:
+    from sslrec_core.comparing.table import compare
+    from sslrec_core.experiments import open_run, run, sweep, tune
+
+    __version__: str
+
+__all__ = ["API", "__version__", "compare", "hookimpl", "open_run", "run", "sweep", "tune"]
+
+_HOMES = {
+    "compare": "comparing.table",
+    "open_run": "experiments",
+    "run": "experiments",
+    "sweep": "experiments",
+    "tune": "experiments",
+}
+"""Where each function for use from Python lives; it is imported when it is asked for, because torch takes a second."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"sslrec_core.{_HOMES[name]}"), name)
     if name == "__version__":
         # Read on demand: importing the metadata machinery is most of the price of `sslrec --help`.
         from importlib.metadata import version

@@ -26,6 +26,7 @@ __all__ = [
     "Tabular",
     "explain",
     "fields",
+    "flattened",
     "leaves",
     "merge",
     "parse_assignment",
@@ -146,11 +147,16 @@ def _replace(value: Any, path: str, origin: str, origins: dict[str, str]) -> Any
 
 def leaves(value: Any, path: str = "") -> Iterator[str]:
     """The dotted keys of everything in nested tables that is not itself a table."""
+    return (key for key, _ in flattened(value, path))
+
+
+def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in nested tables that is not itself a table, with its dotted key."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from leaves(inner, f"{path}.{key}" if path else key)
+            yield from flattened(inner, f"{path}.{key}" if path else key)
     else:
-        yield path
+        yield path, value
 
 
 def _tabular(value: Any) -> bool:

@@ -35,6 +35,15 @@ class Callback(Configured):
     resumed run goes on exactly.
     """
 
+    def check(self) -> None:
+        """See whether all that is needed is there: called before a training begins and before its directory is made.
+
+        A run that is opened to be evaluated needs none of it.
+
+        Raises:
+            ConfigError: something is missing.
+        """
+
     def state(self) -> dict[str, Tensor]:
         """Tensors to save with each checkpoint."""
         return {}

@@ -132,6 +132,11 @@ class Registry:
         """
         return self._add(load_file(Path(path)))
 
+    @property
+    def files(self) -> list[Path]:
+        """The plugin files that were added: what a process that works for this one must add too."""
+        return [Path(plugin.module).absolute() for plugin in self._added if plugin.module.endswith(".py")]
+
     def add_module(self, module: ModuleType) -> Plugin:
         """Take an imported module as a plugin, known by the module's name; for tests and notebooks.
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pluggy
+import pydantic
 import torch
 from torch import Tensor
 
 from sslrec_core import checkpoint
-from sslrec_core.config import Layer, merge
+from sslrec_core.config import Layer, explain, merge
 from sslrec_core.data import Scenario, load_prepared
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
@@ -118,6 +119,8 @@ class Run:
                 f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
                 fix="--set train.judge=… or --set eval.at=[…]",
             )  # fmt: skip
+        for callback in run.callbacks:
+            callback.check()
         # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
         new = run.directory.with_name(f".{run.directory.name}.{os.getpid()}.new")
         environment = describe(run.config, run.device, data_root) | {"data": run.facts}
@@ -156,6 +159,8 @@ class Run:
         run = cls._reopen(directory, None, data_root, {})
         if (directory / RESULT).exists():
             return run
+        for callback in run.callbacks:
+            callback.check()
         last = directory / LAST
         if last.exists():
             run._load_last()
@@ -168,15 +173,21 @@ class Run:
             raise CheckpointError(
                 f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR"
             )
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        if device is not None:
-            values["run"]["device"] = device
-        # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
-        values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
-        environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
-        recorded = environment["data_root"]
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            recorded = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))["data_root"]
+            if device is not None:
+                values["run"]["device"] = device
+            # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
+            values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
+            config = RunConfig.model_validate(values)
+        except pydantic.ValidationError as error:
+            # A key that has gone, or a component that is not installed; keys that came later have their defaults.
+            raise explain(error, f"the run in {directory}", schema=RunConfig) from error
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
         root = data_root or (Path(recorded) if recorded else None)
-        return cls(RunConfig.model_validate(values), directory, root)
+        return cls(config, directory, root)
 
     def _build(self) -> None:
         config = self.config
@@ -328,6 +339,14 @@ class Run:
 
     def _append(self, event: Mapping[str, Any]) -> None:
         self.progress.events = append_event(self.directory, event)
+
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """The evaluator's metrics of the model as it is now, on ``valid`` or ``test``.
+
+        Raises:
+            DataError: nobody has anything to find in ``split``.
+        """
+        return dict(self.hook.sslrec_evaluate(run=self, split=split))
 
     def recommend(self, users: Sequence[str], k: int) -> dict[str, list[tuple[Any, float]]]:
         """The ``k`` best items for each of ``users``, by raw id, with their scores.

@@ -112,6 +112,11 @@ class RunConfig(Config):
         """``selected on test`` where the test part chose the epoch, else None."""
         return SELECTED_ON_TEST if self.train.select_on == "test" else None
 
+    def unattended(self) -> RunConfig:
+        """The same without the callback ``progress``, which is for somebody who looks on; others do something."""
+        listening = tuple(callback for callback in self.run.callbacks if callback.name != "progress")
+        return self.model_copy(update={"run": self.run.model_copy(update={"callbacks": listening})})
+
     def to_toml(self, comments: Mapping[str, str] | None = None) -> str:
         """The complete configuration as TOML, each line with its comment from ``comments``."""
         return to_toml(self.model_dump(mode="json"), comments)

@@ -23,7 +23,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,11 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field, NonNegativeInt
 
-from sslrec_core.config import Config, explain, read_config
+from sslrec_core.config import Config, explain, flattened, parse_toml, read_config
 from sslrec_core.errors import ConfigError, SslrecError
-from sslrec_core.records import RESULT
-from sslrec_core.settings import resolve
+from sslrec_core.records import CONFIG, RESULT
+from sslrec_core.registry import registry
+from sslrec_core.settings import RunConfig, resolve
 
 Settings = tuple[str, ...]
 Seeds = tuple[NonNegativeInt, ...]
@@ -94,15 +95,23 @@ class Sweep(Config):
         Raises:
             ConfigError: a key is unknown or missing, or two runs would have one name.
         """
-        values = read_config(path)
+        return cls.of(read_config(path), str(path))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], what: str) -> Sweep:
+        """The sweep that ``values`` describe, as a file would; errors call it ``what``.
+
+        Raises:
+            ConfigError: as for :meth:`read`.
+        """
         try:
             sweep = cls.model_validate(values)
         except pydantic.ValidationError as error:
-            explained = explain(error, str(path))
-            raise ConfigError(f"{path} is no sweep", *explained.facts, fix="datasets, seeds and [[models]]") from error
+            explained = explain(error, what)
+            raise ConfigError(f"{what} is no sweep", *explained.facts, fix="datasets, seeds and [[models]]") from error
         names = [job.name for job in sweep.jobs()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"{path} has several runs called {twice[0]}", fix="give one of the rows another `row`")
+            raise ConfigError(f"{what} has several runs called {twice[0]}", fix="give one of the rows another `row`")
         return sweep
 
     def jobs(self) -> list[Job]:
@@ -152,15 +161,16 @@ class Job:
         preset = ["--preset", self.preset] if self.preset else []
         return [*named, *preset, *(part for text in self.assignments for part in ("--set", text))]
 
-    def check(self) -> None:
-        """See whether it can be configured.
+    def configured(self) -> RunConfig:
+        """The configuration that the run has.
 
         Raises:
-            ConfigError, UnknownName: it cannot.
+            ConfigError, UnknownName: it cannot be configured.
         """
-        resolve(
-            self.model, self.dataset, assignments=self.assignments, preset=self.preset, protocol=self.protocol
-        )  # fmt: skip
+        return resolve(
+            self.model, self.dataset, assignments=self.assignments, preset=self.preset, protocol=self.protocol,
+            options={"run": {"seed": self.seed}},
+        ).config  # fmt: skip
 
 
 State = Literal["begins", "goes on", "is complete", "was complete", "failed"]
@@ -191,31 +201,36 @@ def carry_out(
     Raises:
         ConfigError, UnknownName: a run cannot be configured; none has begun then.
     """
+    configs = []
     for job in jobs:
         try:
-            job.check()
+            configs.append(job.configured())
         except SslrecError as error:
             raise type(error)(f"{job.name}: {error.problem}", *error.facts, fix=error.fix) from error
     share = threads or max(1, (os.cpu_count() or 1) // at_once)
 
-    def one(job: Job) -> None:
-        for news in _run(job, folder, share):
+    def one(job: Job, config: RunConfig) -> None:
+        for news in _run(job, config, folder, share):
             tell(news)
 
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(one, jobs))
+        list(pool.map(one, jobs, configs))
 
 
-def _run(job: Job, folder: Path, threads: int) -> Iterator[News]:
+def _run(job: Job, config: RunConfig, folder: Path, threads: int) -> Iterator[News]:
     directory = folder / job.name
+    begun = directory.exists()
+    if begun and (why := _other(directory, config)):
+        yield News(job, "failed", why)
+        return
     if (directory / RESULT).is_file():
         yield News(job, "was complete")
         return
-    begun = directory.exists()
     yield News(job, "goes on" if begun else "begins")
+    files = [part for file in registry().files for part in ("--plugin-file", str(file))]
     arguments = ["train", "--resume", str(directory)] if begun else [*job.arguments, "-o", str(directory)]
     done = subprocess.run(
-        [sys.executable, "-m", "sslrec_core.cli", *arguments, "--quiet"],
+        [sys.executable, "-m", "sslrec_core.cli", *files, *arguments, "--quiet"],
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -223,3 +238,22 @@ def _run(job: Job, folder: Path, threads: int) -> Iterator[News]:
         yield News(job, "failed", done.stderr.strip())
     else:
         yield News(job, "is complete")
+
+
+def _other(directory: Path, wanted: RunConfig) -> str:
+    """Why the run in ``directory`` is not the one that is wanted: it was made with other settings; empty if it is.
+
+    Options that only one of the two has, because another version made the run, say nothing.
+    """
+    try:
+        made = dict(flattened(read_config(directory / CONFIG)))
+    except ConfigError as error:
+        return f"{error}\n  fix: remove {directory}"
+    now = dict(flattened(parse_toml(wanted.to_toml(), CONFIG)))
+    keys = [key for key in now.keys() & made.keys() if not key.startswith("run.") or key == "run.seed"]
+    facts = [f"  {key}: {made[key]!r}, and now {now[key]!r}" for key in sorted(keys) if made[key] != now[key]]
+    if not facts:
+        return ""
+    return "\n".join(
+        [f"{directory} was made with other settings", *facts, f"  fix: another `row`, or remove {directory}"]
+    )

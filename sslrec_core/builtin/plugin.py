@@ -54,9 +54,12 @@ def sslrec_evaluators() -> Offer:
 def sslrec_callbacks() -> Offer:
     return {
         "ema": "sslrec_core.builtin.callbacks:Ema",
+        "mlflow": "sslrec_core.builtin.tracking:MLflow",
         "profile": "sslrec_core.builtin.callbacks:Profile",
         "progress": "sslrec_core.builtin.callbacks:Progress",
+        "tensorboard": "sslrec_core.builtin.tracking:TensorBoard",
         "time-limit": "sslrec_core.builtin.callbacks:TimeLimit",
+        "wandb": "sslrec_core.builtin.tracking:WandB",
     }
 
 

@@ -38,7 +38,7 @@ def command(
     from sslrec_core.running import Run
 
     opened = Run.open(run, device=device, data_root=data_dir, **changed)
-    metrics = dict(opened.hook.sslrec_evaluate(run=opened, split=split))
+    metrics = opened.evaluate(split)
     if as_json:
         print(json.dumps({"split": split, "label": opened.config.label, "metrics": metrics}))
         return

@@ -30,25 +30,20 @@ def command(
     """
     import shlex
 
-    from sslrec_core.sweeping import Sweep, carry_out
+    from sslrec_core import experiments
+    from sslrec_core.sweeping import Sweep
 
-    wanted = [job for job in Sweep.read(file).jobs() if only in job.name]
     if dry:
-        for job in wanted:
-            print(shlex.join(["sslrec", *job.arguments]))
+        for job in Sweep.read(file).jobs():
+            if only in job.name:
+                print(shlex.join(["sslrec", *job.arguments]))
         return
-    folder = output or Path("runs") / file.stem
-    counts: dict[str, int] = {}
 
     def tell(news: News) -> None:
-        counts[news.state] = counts.get(news.state, 0) + 1
         why = f"\n{news.why}" if news.why else ""
         print(f"{news.job.name}  {news.state}{why}", file=sys.stderr, flush=True)
 
-    carry_out(wanted, folder, at_once=jobs, threads=threads, tell=tell)
-    done = counts.get("is complete", 0) + counts.get("was complete", 0)
-    print(f"{done} of {len(wanted)} runs are complete, in {folder}")
-    if failed := counts.get("failed"):
-        print(f"{failed} failed; the same command tries them again", file=sys.stderr)
-        raise typer.Exit(1)
+    folder = output or Path("runs") / file.stem
+    made = experiments.sweep(file, directory=folder, jobs=jobs, threads=threads, only=only, tell=tell)
+    print(f"complete: {len(made)} runs, in {folder}")
     print(f"compare them: sslrec compare '{folder}/*'")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sslrec_core.errors import ConfigError
-from sslrec_core.settings import resolve
+from sslrec_core.experiments import configure
 
 
 def command(
@@ -39,27 +39,15 @@ def command(
 
     Example: sslrec train kgcl --dataset kg/demo --set train.epochs=20
     """
-    options: dict[str, Any] = {}
-    run_options: dict[str, Any] = {
-        key: value for key, value in (("seed", seed), ("device", device)) if value is not None
-    }
-    if resume is not None and (model or dataset or config or assign or preset or protocol or output or run_options):
+    chosen = (model, dataset, config, assign, preset, protocol, output, seed, device)
+    if resume is not None and any(value not in (None, []) for value in chosen):
         raise ConfigError("--resume goes on with the run's own configuration", fix=f"sslrec train --resume {resume}")
-    if quiet or as_json:
-        run_options["callbacks"] = []
-    if run_options:
-        options["run"] = run_options
     resolved = None
     if resume is None:
-        resolved = resolve(
-            model,
-            dataset,
-            files=config or (),
-            assignments=assign or (),
-            preset=preset,
-            protocol=protocol,
-            options=options,
-        )
+        resolved = configure(
+            model, dataset, settings=assign or (), files=config or (), preset=preset, protocol=protocol, seed=seed,
+            device=device, quiet=quiet or as_json,
+        )  # fmt: skip
 
     from sslrec_core.interrupt import Interrupted
     from sslrec_core.records import read_result

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sslrec_core.errors import ConfigError
-from sslrec_core.settings import resolve
 
 if TYPE_CHECKING:
+    from sslrec_core.tuning.report import Outcome
     from sslrec_core.tuning.study import Study
     from sslrec_core.tuning.worker import News
 
@@ -51,59 +53,30 @@ def command(
 
     Example: sslrec tune lightgcn --dataset lastfm --trials 30 --jobs 2
     """
-    begun = None
-    if resume is not None:
-        if model or dataset or space or config or assign or preset or store or study or output or device or seed:
-            raise ConfigError("--resume goes on with the study's own settings", fix=f"sslrec tune --resume {resume}")
-    else:
-        options: dict[str, Any] = {
-            "run": {key: value for key, value in (("seed", seed), ("device", device)) if value is not None}
-        }
-        resolved = resolve(model, dataset, files=config or (), assignments=assign or (), preset=preset, options=options)
-        if sampler not in ("tpe", "random", "grid"):
-            raise ConfigError(f"no sampler is called '{sampler}'", fix="--sampler tpe, random or grid")
-        begun = _begin(resolved.config, space, sampler, prune, store, study, seed or 0, output)
+    if save_preset is not None and not save_preset.absolute().parent.is_dir():
+        raise ConfigError(f"there is no folder {save_preset.parent}", fix="make it, or --save-preset elsewhere")
 
+    from sslrec_core.experiments import open_study
+
+    found = open_study(
+        model, dataset, space=space, sampler=sampler, prune=prune, store=store, name=study,  # type: ignore[arg-type]
+        settings=assign or (), files=config or (), preset=preset, seed=seed, device=device, directory=output,
+        resume=resume,
+    )  # fmt: skip
     from sslrec_core.tuning.report import outcome
-    from sslrec_core.tuning.report import save_preset as write_preset
-    from sslrec_core.tuning.study import Study
     from sslrec_core.tuning.worker import tune
 
-    found = begun or Study.open(resume)  # type: ignore[arg-type]
     try:
-        tune(found, trials, jobs, data_dir, _quiet if quiet else _Lines(found))
+        with _Lines(found) if not quiet else nullcontext(_quiet) as tell:
+            tune(found, trials, jobs, data_dir, tell)
     except KeyboardInterrupt:
         print(f"sslrec: interrupted; go on with: sslrec tune --resume {found.folder}", file=sys.stderr)
         raise typer.Exit(130) from None
-    _print(found, outcome(found))
+    best = outcome(found)
+    _print(best)
     if save_preset is not None:
-        write_preset(found, save_preset)
+        best.save_preset(save_preset)
         print(f"preset {save_preset}")
-
-
-def _begin(
-    config: Any, space: Path | None, sampler: str, prune: bool, store: str | None, name: str | None, seed: int,
-    output: Path | None,
-) -> Study:  # fmt: skip
-    from sslrec_core.records import new_name
-    from sslrec_core.registry import registry
-    from sslrec_core.tuning.space import Space
-    from sslrec_core.tuning.study import JOURNAL, Settings, Study
-
-    file = space or registry().space(config.model.entry)
-    if file is None:
-        raise ConfigError(
-            f"{config.model.name} comes without a search space", fix="--space FILE, see: sslrec tune --help"
-        )
-    folder = output or Path("runs") / f"tune-{new_name(config)}"
-    settings = Settings(
-        name=name or f"{config.model.name} on {config.data.name}",
-        store=store or str(folder / JOURNAL),
-        sampler=sampler,  # type: ignore[arg-type]
-        prune=prune,
-        seed=seed,
-    )
-    return Study.create(folder, config, Space.read(file), settings)
 
 
 def _quiet(news: News) -> None:
@@ -111,22 +84,44 @@ def _quiet(news: News) -> None:
 
 
 class _Lines:
-    """A line for each trial that ends."""
+    """A line for each trial that ends; on a terminal, one for each worker too, which says where its trial stands."""
 
     def __init__(self, study: Study) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
         self._study, self._best = study, float("-inf")
-        print(f"study  {study.folder}", file=sys.stderr)
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._under_way: dict[int, str] = {}
+        self._live = Live(console=self._console, transient=True) if self._console.is_terminal else None
+
+    def __enter__(self) -> _Lines:
+        print(f"study  {self._study.folder}", file=sys.stderr)
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
 
     def __call__(self, news: News) -> None:
-        if news.state == "training":
-            return
         value = "" if news.value is None else f"  {self._study.judge} {news.value:.4f}"
-        mark = ""
-        if news.state == "complete" and news.value is not None and news.value > self._best:
-            self._best, mark = news.value, " *"
         given = "  ".join(map(_short, self._study.space.assignments(news.params)))
-        why = f"  ({news.why})" if news.why else ""
-        print(f"trial {news.trial:>3}  {news.state:<8}{value}{mark}  {given}{why}", file=sys.stderr)
+        if news.state == "training":
+            epoch = "" if news.epoch is None else f"  epoch {news.epoch:>4}"
+            self._under_way[news.worker] = f"worker {news.worker}  trial {news.trial:>3}{epoch}{value}  {given}"
+        else:
+            self._under_way.pop(news.worker, None)
+            mark = ""
+            if news.state == "complete" and news.value is not None and news.value > self._best:
+                self._best, mark = news.value, " *"
+            why = f"  ({news.why})" if news.why else ""
+            line = f"trial {news.trial:>3}  {news.state:<8}{value}{mark}  {given}{why}"
+            self._console.print(line, soft_wrap=True)
+        if self._live is not None:
+            width = self._console.width - 1
+            self._live.update("\n".join(line[:width] for line in self._under_way.values()))
 
 
 def _short(assignment: str) -> str:
@@ -135,16 +130,18 @@ def _short(assignment: str) -> str:
     return f"{key.rpartition('.')[2]}={value}"
 
 
-def _print(study: Study, found: Any) -> None:
-    best, present = found.best, found.present
-    print(f"best   trial {best.number}  {study.judge} {best.value:.4f} (validation)")
+def _print(found: Outcome) -> None:
+    from sslrec_core.records import CONFIG
+
+    study, best, present = found.study, found.best, found.present
+    print(f"best   trial {best.number}  {study.judge} {found.value:.4f} (validation)")
     if present is not None and present.number != best.number:
-        gain = best.value / present.value - 1 if present.value else float("inf")
+        gain = found.value / present.value - 1 if present.value else float("inf")
         print(f"before trial {present.number}  {study.judge} {present.value:.4f}  the best is {gain:+.1%}")
     elif present is not None:
         print("       these are the settings that the study began with")
-    for text in study.space.assignments(best.params):
+    for text in found.settings:
         print(f"  {text}")
-    sets = " ".join(f"--set {text!r}" for text in study.space.assignments(best.params))
-    config = study.config
-    print(f"train it: sslrec train {config.model.name} --dataset {config.data.name} {sets}")
+    # From the study's own file: what was the same for all trials holds for the winner too.
+    settings = [part for text in (*found.settings, "run.test=true") for part in ("--set", text)]
+    print(f"train it: {shlex.join(['sslrec', 'train', '-c', str(study.folder / CONFIG), *settings])}")

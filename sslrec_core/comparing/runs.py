@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from sslrec_core.comparing.statistics import Values
-from sslrec_core.config import leaves
+from sslrec_core.config import flattened
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import write_atomically
 from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result
@@ -50,19 +51,26 @@ class Record:
         try:
             config = tomllib.loads((directory / CONFIG).read_text(encoding="utf-8"))
             environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
-            return cls(directory, config, environment, read_result(directory))
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="leave it out") from error
+            found = cls(directory, config, environment, read_result(directory))
+            _ = (found.seed, found.judge, config["model"]["name"], config["data"]["name"], config["eval"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise CheckpointError(f"the run in {directory} cannot be read", why, fix="leave it out") from error
+        return found
 
     @property
     def seed(self) -> int:
         return int(self.config["run"]["seed"])
 
+    @property
+    def judge(self) -> str:
+        """The metric that chose its epoch."""
+        return str(self.config["train"]["judge"])
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Options by dotted key, without where and with which seed the run was carried out."""
-        values = {key: value for key, value in self.config.items() if key != "run"}
-        return {key: _at(values, key) for key in leaves(values)}
+        return dict(flattened({key: value for key, value in self.config.items() if key != "run"}))
 
     @cached_property
     def terms(self) -> dict[str, Any]:
@@ -73,7 +81,11 @@ class Record:
         return {**shared, "data fingerprint": self.environment.get("data", {}).get("fingerprint")}
 
     def of_users(self, split: str) -> dict[str, Values]:
-        """Each metric user by user, and ``users``; measured once and kept beside the run."""
+        """Each metric user by user, and ``users``; measured once and kept beside the run.
+
+        Raises:
+            CheckpointError: its weights or what was kept cannot be read.
+        """
         evaluator = json.dumps(self.config["eval"], sort_keys=True)
         path = self.directory / f"users-{split}-{hashlib.sha256(evaluator.encode()).hexdigest()[:8]}.safetensors"
         if not path.exists():
@@ -83,14 +95,10 @@ class Record:
             found = run.evaluator.evaluate_users(run.model, run.data, split)
             values = {name: value.cpu().numpy() for name, value in found.items()}
             write_atomically(path, lambda temporary: save_file(values, temporary), "keeping what users got")
-        return {name: values.astype(np.float64) for name, values in load_file(path).items()}
-
-
-def _at(values: Mapping[str, Any], key: str) -> Any:
-    found: Any = values
-    for word in key.split("."):
-        found = found[word]
-    return found
+        try:
+            return {name: values.astype(np.float64) for name, values in load_file(path).items()}
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read", str(error), fix="remove it; it is made again") from error
 
 
 @dataclass(frozen=True)
@@ -141,11 +149,15 @@ def check_comparable(records: Sequence[Record]) -> None:
     for other in records[1:]:
         keys = [key for key in first.terms.keys() | other.terms.keys() if first.terms.get(key) != other.terms.get(key)]
         if keys:
-            facts = [f"{key}: {first.terms.get(key)!r} and {other.terms.get(key)!r}" for key in sorted(keys)]
+            facts = [f"{key}: {_said(first, key)} and {_said(other, key)}" for key in sorted(keys)]
             raise ConfigError(
                 f"{first.directory} and {other.directory} cannot be compared", *facts,
                 fix="compare runs on the same data and by the same protocol",
             )  # fmt: skip
+
+
+def _said(record: Record, key: str) -> str:
+    return repr(record.terms[key]) if key in record.terms else "nothing (another version made the run)"
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:

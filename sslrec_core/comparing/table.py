@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from sslrec_core.comparing.runs import Group, Record, check_comparable, differences, find, grouped
 from sslrec_core.comparing.statistics import Paired, holm, paired
@@ -60,6 +61,17 @@ class Comparison:
     differences: dict[str, list[Any]]
     """Options that are not the same in all groups, with the value in each row."""
 
+    def to_polars(self) -> pl.DataFrame:
+        """A row for each group and metric, with :data:`COLUMNS`."""
+        lines = [line for row in self.rows for line in _lines(row)]
+        return pl.DataFrame(lines, schema=COLUMNS, orient="row", infer_schema_length=None)
+
+    def __str__(self) -> str:
+        return str(self.to_polars())
+
+    def _repr_html_(self) -> str:
+        return self.to_polars()._repr_html_()
+
 
 def compare(
     runs: Sequence[str | Path],
@@ -85,7 +97,7 @@ def compare(
     records = [Record.read(path) for path in find([str(run) for run in runs])]
     check_comparable(records)
     groups = grouped(records)
-    names = tuple(metrics) or (records[0].config["train"]["judge"],)
+    names = tuple(metrics) or (records[0].judge,)
     for name in names:
         _check_measured(name, groups, split)
     means = [statistics.mean(group.metric(names[0], split)) for group in groups]
@@ -174,29 +186,19 @@ def as_csv(comparison: Comparison) -> str:
     """A line for each group and metric."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "group",
-            "seeds",
-            "metric",
-            "mean",
-            "spread",
-            "difference",
-            "low",
-            "high",
-            "effect",
-            "p",
-            "p_corrected",
-            "seconds",
-        ]
-    )
+    writer.writerow(COLUMNS)
     for row in comparison.rows:
-        for name, cell in row.cells.items():
-            tested: list[float | None] = [None] * 5
-            if (versus := cell.versus) is not None:
-                tested = [versus.difference, versus.low, versus.high, versus.effect, versus.t_test]
-            writer.writerow([row.name, len(row.seeds), name, cell.mean, cell.spread, *tested, cell.p, row.seconds])
+        writer.writerows(_lines(row))
     return out.getvalue()
+
+
+def _lines(row: Row) -> Iterator[list[Any]]:
+    """One line for each metric, with :data:`COLUMNS`."""
+    for name, cell in row.cells.items():
+        tested: list[float | None] = [None] * 5
+        if (versus := cell.versus) is not None:
+            tested = [versus.difference, versus.low, versus.high, versus.effect, versus.t_test]
+        yield [row.name, len(row.seeds), name, cell.mean, cell.spread, *tested, cell.p, row.seconds]
 
 
 def as_latex(comparison: Comparison) -> str:

@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sslrec_core.testing.backend import BackendContract
     from sslrec_core.testing.components import ComponentContract
+    from sslrec_core.testing.distributions import PluginContract
     from sslrec_core.testing.models import ModelContract
     from sslrec_core.testing.scenarios import ScenarioContract
 
-__all__ = ["BackendContract", "ComponentContract", "ModelContract", "ScenarioContract"]
+__all__ = ["BackendContract", "ComponentContract", "ModelContract", "PluginContract", "ScenarioContract"]
 
 _HOMES = {
     "BackendContract": "backend",
     "ComponentContract": "components",
     "ModelContract": "models",
+    "PluginContract": "distributions",
     "ScenarioContract": "scenarios",
 }
 

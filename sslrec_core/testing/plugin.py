@@ -13,6 +13,7 @@ pytest.register_assert_rewrite(
     "sslrec_core.testing.components",
     "sslrec_core.testing.contract",
     "sslrec_core.testing.devices",
+    "sslrec_core.testing.distributions",
     "sslrec_core.testing.models",
     "sslrec_core.testing.scenarios",
 )

@@ -112,21 +112,29 @@ class Space:
         Raises:
             ConfigError: the file cannot be read, an option has no table, or a range that is empty.
         """
-        tables = read_config(path)
+        return cls.of(read_config(path), str(path))
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Any], what: str) -> Space:
+        """The space that ``tables`` describe, as a file would; errors call it ``what``.
+
+        Raises:
+            ConfigError: as for :meth:`read`.
+        """
         if not tables:
-            raise ConfigError(f"{path} has no option to try", fix='a table for each: ["optim.learning_rate"]')
+            raise ConfigError(f"{what} has no option to try", fix='a table for each: ["optim.learning_rate"]')
         dimensions = {}
         for key, table in tables.items():
             if not isinstance(table, Mapping):
-                raise ConfigError(f"{path}: {key} is no table", fix=f'["{key}"] with low and high, or choices')
+                raise ConfigError(f"{what}: {key} is no table", fix=f'["{key}"] with low and high, or choices')
             if "." not in key:
                 raise ConfigError(
-                    f"{path}: '{key}' is no key of an option", fix=f'quote the whole key: ["{_first(key, table)}"]'
+                    f"{what}: '{key}' is no key of an option", fix=f'quote the whole key: ["{_first(key, table)}"]'
                 )
             try:
                 dimensions[key] = Dimension.model_validate(table)
             except pydantic.ValidationError as error:
-                raise _about(path, key, error) from error
+                raise _about(what, key, error) from error
         return cls(dimensions)
 
     def suggest(self, trial: optuna.Trial) -> Params:
@@ -196,7 +204,7 @@ def _first(key: str, table: Mapping[str, Any]) -> str:
     return ".".join(words)
 
 
-def _about(path: Path, key: str, error: pydantic.ValidationError) -> ConfigError:
+def _about(what: str, key: str, error: pydantic.ValidationError) -> ConfigError:
     explained = explain(error, key)
     facts = [fact.replace("Value error, ", "") for fact in explained.facts]
-    return ConfigError(f"{path}: {key} is no range", *facts, fix="low and high (log, step), or choices")
+    return ConfigError(f"{what}: {key} is no range", *facts, fix="low and high (log, step), or choices")

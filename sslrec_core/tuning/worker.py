@@ -16,10 +16,11 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from sslrec_core.errors import SslrecError
+from sslrec_core.errors import SslrecError, TrainingError
 from sslrec_core.files import only_process
 from sslrec_core.hooks import hookimpl
 from sslrec_core.interrupt import Interrupted
+from sslrec_core.registry import registry
 from sslrec_core.running import Run
 from sslrec_core.tuning.space import Params
 from sslrec_core.tuning.study import WHY, Study, worker_name
@@ -49,8 +50,8 @@ Tell = Callable[[News], None]
 class Reporter:
     """Tells a study what each epoch gave, and stops a run that the study gives up."""
 
-    def __init__(self, trial: optuna.Trial, tell: Callable[[int, float], None]) -> None:
-        self._trial, self._tell, self.pruned = trial, tell, False
+    def __init__(self, study: Study, trial: optuna.Trial, tell: Callable[[int, float], None]) -> None:
+        self._study, self._trial, self._tell, self.pruned = study, trial, tell, False
 
     @hookimpl(wrapper=True)
     def sslrec_evaluate(self, run: Run, split: str) -> Generator[None, Mapping[str, float], Mapping[str, float]]:
@@ -58,19 +59,25 @@ class Reporter:
         metrics = yield
         if run.in_training and split == run.config.train.select_on:
             value = metrics[run.config.train.judge]
-            self._trial.report(value, run.epoch)
+            with self._study.reaching():
+                self._trial.report(value, run.epoch)
             self._tell(run.epoch, value)
         return metrics
 
     @hookimpl
     def sslrec_should_stop(self) -> str | None:
         """Pruned by the study."""
-        self.pruned = self._trial.should_prune()
+        with self._study.reaching():
+            self.pruned = self._trial.should_prune()
         return "worse than the median of the trials so far" if self.pruned else None
 
 
 def work(folder: Path, wanted: int, threads: int, data_root: Path | None, tell: Tell, worker: int = 0) -> None:
-    """Train trials of the study in ``folder`` until ``wanted`` have begun."""
+    """Train trials of the study in ``folder`` until ``wanted`` have begun.
+
+    Raises:
+        StorageError: the store cannot be reached.
+    """
     torch.set_num_threads(threads)
     study = Study.open(folder, worker)
     while (asked := study.ask(wanted)) is not None:
@@ -83,82 +90,128 @@ def _train(study: Study, trial: optuna.Trial, params: Params, data_root: Path | 
         tell(News(os.getpid(), trial.number, params, state, **facts))
 
     news("training")
-    reporter = Reporter(trial, lambda epoch, value: news("training", epoch=epoch, value=value))
+    reporter = Reporter(study, trial, lambda epoch, value: news("training", epoch=epoch, value=value))
     try:
         config = study.configured(params)
         run = Run.create(config, study.directory(trial.number), data_root=data_root, listeners=[reporter])
         result: Result = run.execute()
-    except Interrupted:
-        raise
     except SslrecError as error:
         # One combination that cannot be trained says nothing about the others.
-        trial.set_user_attr(WHY, error.problem)
-        study.optuna.tell(trial, state=TrialState.FAIL)
+        with study.reaching():
+            trial.set_user_attr(WHY, error.problem)
+        study.finish(trial, TrialState.FAIL)
         news("failed", why=error.problem)
         return
     value = result.selection[study.judge]
     if reporter.pruned:
-        study.optuna.tell(trial, state=TrialState.PRUNED)
+        study.finish(trial, TrialState.PRUNED)
     else:
-        study.optuna.tell(trial, value)
+        study.finish(trial, TrialState.COMPLETE, value)
     news("pruned" if reporter.pruned else "complete", epoch=result.best_epoch, value=value)
 
 
 def tune(study: Study, wanted: int, jobs: int, data_root: Path | None, tell: Tell) -> None:
-    """Bring the study to ``wanted`` trials with ``jobs`` workers at once.
+    """Bring the study to ``wanted`` trials with ``jobs`` workers at once; 0 is this process itself.
 
     A worker that dies takes its trial with it: that one is tried once more, by a new worker.
 
     Raises:
-        StorageError: another process is at work in the folder.
+        StorageError: another process is at work in the folder, or the store cannot be reached any more.
+        TrainingError: workers die before they begin a trial.
     """
-    threads = max(1, torch.get_num_threads() // jobs)
-    context = multiprocessing.get_context("spawn")
     with only_process(study.folder):
         study.give_up()
-        workers: dict[Connection, BaseProcess] = {}
-        numbers = itertools.count()
+        if jobs == 0:
+            work(study.folder, wanted, torch.get_num_threads(), data_root, tell)
+        else:
+            _Crew(study, wanted, max(1, torch.get_num_threads() // jobs), data_root, tell).work(jobs)
 
-        def start() -> None:
-            ours, theirs = context.Pipe(duplex=False)
-            arguments = (study.folder, wanted, threads, data_root, theirs, next(numbers))
-            process = context.Process(target=_worker, args=arguments, daemon=False)
-            process.start()
-            theirs.close()
-            workers[ours] = process
 
+class _Crew:
+    """Workers in processes of their own, and what becomes of them."""
+
+    def __init__(self, study: Study, wanted: int, threads: int, data_root: Path | None, tell: Tell) -> None:
+        self._study, self._tell = study, tell
+        self._task = (registry().files, study.folder, wanted, threads, data_root)
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[Connection, BaseProcess] = {}
+        self._numbers = itertools.count()
+        self._idle_deaths = 0
+        self._error: SslrecError | None = None
+
+    def work(self, jobs: int) -> None:
+        """Until all is done, with ``jobs`` workers at once."""
         for _ in range(jobs):
-            start()
+            self._start()
         try:
-            while workers:
-                for ready in wait(list(workers)):
+            while self._workers:
+                for ready in wait(list(self._workers)):
                     assert isinstance(ready, Connection)
-                    try:
-                        tell(ready.recv())
-                    except EOFError:
-                        process = workers.pop(ready)
-                        process.join()
-                        if process.exitcode:
-                            _bury(study, process, tell)
-                            start()
+                    self._listen(ready)
         except KeyboardInterrupt:
             # The workers were interrupted with us: each saves its run and leaves.
-            for process in workers.values():
+            for process in self._workers.values():
                 process.join()
             raise
+        if self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_worker, args=(*self._task, theirs, next(self._numbers)), daemon=False)
+        process.start()
+        theirs.close()
+        self._workers[ours] = process
+
+    def _listen(self, pipe: Connection) -> None:
+        try:
+            told = pipe.recv()
+        except EOFError:
+            process = self._workers.pop(pipe)
+            process.join()
+            if process.exitcode and self._error is None:
+                self._replace(process)
+            return
+        if isinstance(told, SslrecError):
+            self._error = self._error or told  # the others finish their trials, or fail alike
+        else:
+            self._idle_deaths = 0
+            self._tell(told)
+
+    def _replace(self, process: BaseProcess) -> None:
+        assert process.pid is not None
+        try:
+            again = self._study.give_up(worker_name(process.pid))
+        except SslrecError as error:
+            self._error = error
+            return
+        for number in again:
+            why = f"its worker died with exit code {process.exitcode}"
+            self._tell(News(process.pid, number, {}, "tried again", why=why))
+        self._idle_deaths += 1
+        if self._idle_deaths > MOST_IDLE_DEATHS:
+            self._error = TrainingError(
+                "workers die before they begin a trial",
+                f"the last one with exit code {process.exitcode}; what it said is above",
+                "a Python script that tunes with several jobs must do so under: if __name__ == '__main__'",
+                fix="put that right, then: sslrec tune --resume " + str(self._study.folder),
+            )
+            return
+        self._start()
 
 
-def _bury(study: Study, process: BaseProcess, tell: Tell) -> None:
-    assert process.pid is not None
-    for number in study.give_up(worker_name(process.pid)):
-        why = f"its worker died with exit code {process.exitcode}"
-        tell(News(process.pid, number, {}, "tried again", why=why))
+MOST_IDLE_DEATHS = 3
+"""Workers that may die one after the other without a word from any."""
 
 
 def _worker(
-    folder: Path, wanted: int, threads: int, data_root: Path | None, pipe: Connection, number: int
+    files: list[Path], folder: Path, wanted: int, threads: int, data_root: Path | None, pipe: Connection, number: int
 ) -> None:  # fmt: skip
     try:
+        for file in files:
+            registry().add_file(file)
         work(folder, wanted, threads, data_root, pipe.send, number)
+    except SslrecError as error:
+        pipe.send(error)
     except (Interrupted, KeyboardInterrupt):
         os._exit(0)

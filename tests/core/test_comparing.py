@@ -18,7 +18,7 @@ from sslrec_core.cli import main
 from sslrec_core.comparing.runs import Record
 from sslrec_core.comparing.statistics import bootstrap, holm, paired
 from sslrec_core.comparing.table import as_csv, as_json, as_latex, compare
-from sslrec_core.errors import CheckpointError, ConfigError
+from sslrec_core.errors import CheckpointError, ConfigError, SslrecError
 from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig
 
@@ -143,6 +143,74 @@ def test_what_is_not_there_is_named(runs: Path, tmp_path: Path, capsys: pytest.C
         main(["compare", str(tmp_path / "half")])
     assert end.value.code == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def rewritten(path: Path, change: Callable[[str], str]) -> None:
+    path.write_text(change(path.read_text()))
+
+
+def without(beginning: str) -> Callable[[str], str]:
+    return lambda text: "\n".join(line for line in text.splitlines() if not line.startswith(beginning))
+
+
+def test_a_run_of_an_older_version_is_compared_where_that_is_sure(runs: Path) -> None:
+    names = [str(runs / name) for name in ("2-1", "8-1")]
+    whole = compare(names)
+    rewritten(runs / "2-1" / "config.toml", without("negatives"))
+    rewritten(runs / "2-1" / "result.json", lambda text: json.dumps(json.loads(text) | {"memory": None}))
+    older = compare(names)
+    assert [row.cells for row in older.rows] == [row.cells for row in whole.rows]
+    rewritten(runs / "2-1" / "config.toml", without("hide"))
+    with pytest.raises(ConfigError, match="cannot be compared") as refused:
+        compare(names)
+    assert refused.value.facts == ("eval.hide: nothing (another version made the run) and 'train+valid'",)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.toml", without("judge"), "cannot be read\n  it has no 'judge'"),
+        ("config.toml", without("[model]"), "cannot be read"),
+        ("result.json", lambda text: text[:30], "cannot be read"),
+        ("result.json", lambda text: "{}", "cannot be read\n  it has no 'metrics'"),
+        ("environment.json", lambda text: "", "cannot be read"),
+        ("config.toml", lambda text: text.replace("break_at", "brake_at"), "brake_at: no such key, closest: break_at"),
+        ("best.safetensors", lambda text: "half", "cannot be read as a checkpoint"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_named(runs: Path, file: str, change: Callable[[str], str], message: str) -> None:
+    broken = runs / "2-1" / file
+    broken.write_text(change(broken.read_text(errors="replace")))
+    with pytest.raises(SslrecError) as refused:
+        compare([f"{runs}/*-1"])
+    assert message in str(refused.value) and "2-1" in str(refused.value) and refused.value.exit_code == 2
+
+
+def test_a_run_that_is_taken_away_while_it_is_read_is_named(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Record.read
+
+    def take_away(directory: Path) -> Record:
+        found = read(directory)
+        shutil.rmtree(directory)
+        return found
+
+    monkeypatch.setattr(Record, "read", staticmethod(take_away))
+    with pytest.raises(CheckpointError, match=r"-1 is not a run directory"):
+        compare([str(runs / "2-1"), str(runs / "8-1")])
+
+
+def test_kept_values_of_users_that_are_damaged_say_what_to_do(runs: Path) -> None:
+    compare([f"{runs}/*-1"])
+    (kept,) = (runs / "8-1").glob("users-*")
+    kept.write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="remove it; it is made again"):
+        compare([f"{runs}/*-1"])
+
+
+def test_a_table_for_python(runs: Path) -> None:
+    table = compare([f"{runs}/*"], metrics=["ndcg@10", "recall@10"]).to_polars()
+    assert table["seeds"].to_list() == [2] * 4 and table["metric"].to_list() == ["ndcg@10", "recall@10"] * 2
+    assert table["difference"].null_count() == 2, "the baseline's own"
 
 
 def test_the_table_fits_a_terminal(

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from sslrec_core.cli import main
-from sslrec_core.errors import CheckpointError, ConfigError, StorageError
-from sslrec_core.settings import resolve
+from sslrec_core.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from sslrec_core.registry import registry
+from sslrec_core.settings import RunConfig, resolve
 from sslrec_core.tuning.space import Space
 
 optuna = pytest.importorskip("optuna", reason="tuning needs the extra `tune`")
@@ -24,10 +31,12 @@ from optuna.trial import TrialState  # noqa: E402
 
 from sslrec_core.tuning.report import outcome, save_preset  # noqa: E402
 from sslrec_core.tuning.study import RETRY, Settings, Study, worker_name  # noqa: E402
-from sslrec_core.tuning.worker import News, work  # noqa: E402
+from sslrec_core.tuning.worker import News, tune, work  # noqa: E402
 
 # Optuna's journal closes its file when its reader is collected, which is a warning, and warnings are errors here.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+Configure = Callable[..., RunConfig]
 
 SMALL = ["model.neighbours=5"]
 SPACE = """
@@ -38,6 +47,7 @@ high = 9
 ["model.similarity"]
 choices = ["cosine", "jaccard"]
 """
+EMBEDDINGS = '["model.embedding_dim"]\nlow = 2\nhigh = 8\n'
 
 
 def space_of(folder: Path, text: str) -> Space:
@@ -47,7 +57,7 @@ def space_of(folder: Path, text: str) -> Space:
 
 
 def settings(folder: Path, **changed: Any) -> Settings:
-    return Settings(**{"name": "test", "store": str(folder / "study.journal"), "prune": False} | changed)
+    return Settings(**{"name": "test", "store": "study.journal", "prune": False} | changed)
 
 
 def study(folder: Path, text: str = SPACE, **changed: Any) -> Study:
@@ -55,6 +65,12 @@ def study(folder: Path, text: str = SPACE, **changed: Any) -> Study:
     config = resolve("itemknn", "cf/demo", assignments=["data.users=120", "data.items=90", *SMALL]).config
     place = folder / "study"
     return Study.create(place, config, space_of(folder, text), settings(place, **changed))
+
+
+def small(factors: Configure, folder: Path, text: str, *assignments: str, **changed: Any) -> Study:
+    """A study of a model that trains by epochs."""
+    place = folder / "study"
+    return Study.create(place, factors(*assignments), space_of(folder, text), settings(place, **changed))
 
 
 # ---- spaces -------------------------------------------------------------------------------------
@@ -147,12 +163,154 @@ def test_a_grid_is_tried_once_as_a_whole(tmp_path: Path) -> None:
         study(tmp_path / "other", '["model.alpha"]\nlow = 0.1\nhigh = 0.2\n', sampler="grid")
 
 
-def test_a_combination_that_cannot_be_trained_is_noted(tmp_path: Path) -> None:
-    found = study(tmp_path, '["data.users"]\nchoices = [120, 0]\n', sampler="grid")
+def test_a_combination_that_cannot_be_trained_is_noted(factors: Configure, tmp_path: Path) -> None:
+    found = small(factors, tmp_path, '["model.break_at"]\nchoices = ["none", 2]\n', sampler="grid")
     news: list[News] = []
     work(found.folder, 2, 1, None, news.append)
     assert [one.state for one in news if one.state != "training"] == ["complete", "failed"]
-    assert "cannot be configured" in str(news[-1].why)
+    assert "became nan at step 2" in str(news[-1].why)
+
+
+def test_a_trial_that_is_worse_than_others_after_as_many_epochs_ends_early(factors: Configure, tmp_path: Path) -> None:
+    text = '["optim.learning_rate"]\nchoices = [0.05, 0.04, 0.03, 0.02, 0.01, 1e-7]\n'
+    found = small(factors, tmp_path, text, "optim.learning_rate=0.05", "train.epochs=12", sampler="grid", prune=True)
+    # A grid is tried in its own order: the hopeless value comes last, when five others can be looked back on.
+    work(found.folder, 6, 1, None, lambda news: None)
+    states = {trial.params["optim.learning_rate"]: trial.state for trial in found.trials()}
+    assert states.pop("1e-07") == TrialState.PRUNED
+    pruned = next(trial for trial in found.trials(TrialState.PRUNED) if trial.params["optim.learning_rate"] == "1e-07")
+    assert 4 <= max(pruned.intermediate_values) < 11, "not in the first epochs, and not at the end"
+    events = (found.directory(pruned.number) / "metrics.jsonl").read_text()
+    assert "worse than the median" in events and '"test"' not in events
+    best = outcome(found).best
+    assert best.state == TrialState.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "message"),
+    [
+        ("train.select_on=test", SPACE, "tuning selects on the validation part"),
+        ("train.every=1", '["train.select_on"]\nchoices = ["valid", "test"]\n', "train.select_on is no option to try"),
+        ("train.every=1", '["data.size"]\nlow = 8\nhigh = 32\n', "data.size is no option to try"),
+    ],
+)
+def test_the_test_part_and_other_measures_never_choose(
+    factors: Configure, tmp_path: Path, setting: str, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        small(factors, tmp_path, text, setting)
+    assert not (tmp_path / "study").exists()
+
+
+def test_what_changes_a_training_is_tuned_with_it(factors: Configure, tmp_path: Path) -> None:
+    found = small(factors, tmp_path, EMBEDDINGS, 'run.callbacks=["progress", {name="ema", decay=0.5}]')
+    assert [callback.name for callback in found.config.run.callbacks] == ["ema"]
+
+
+def test_a_trial_whose_directory_is_taken_away_fails_alone(factors: Configure, tmp_path: Path) -> None:
+    found = small(factors, tmp_path, EMBEDDINGS)
+    news: list[News] = []
+
+    def tell(one: News) -> None:
+        news.append(one)
+        if one.trial == 0 and one.epoch == 1 and one.state == "training":
+            shutil.rmtree(found.directory(0))
+
+    work(found.folder, 2, 1, None, tell)
+    assert [one.state for one in news if one.state != "training"] == ["failed", "complete"]
+    assert "while recording" in str(next(one.why for one in news if one.state == "failed"))
+    # And one that is taken away later takes nothing of what the store knows.
+    shutil.rmtree(found.directory(1))
+    save_preset(Study.open(found.folder), tmp_path / "best.toml")
+    assert "[model]" in (tmp_path / "best.toml").read_text()
+
+
+# ---- the store ----------------------------------------------------------------------------------
+
+
+def test_a_journal_that_is_taken_away_ends_the_study_and_is_not_begun_anew(tmp_path: Path) -> None:
+    found = study(tmp_path)
+    journal = Path(found.store)
+
+    def tell(one: News) -> None:
+        if one.state == "complete":
+            journal.unlink(missing_ok=True)
+
+    with pytest.raises(StorageError, match=r"cannot be reached[\s\S]*study\.journal[\s\S]*--resume"):
+        work(found.folder, 3, 1, None, tell)
+    with pytest.raises(StorageError, match="not there any more"):
+        Study.open(found.folder)
+    assert not journal.exists()
+    assert (found.directory(0) / "result.json").is_file(), "what was trained stays"
+
+
+def test_a_study_moves_with_its_folder(tmp_path: Path) -> None:
+    found = study(tmp_path / "here")
+    work(found.folder, 1, 1, None, lambda news: None)
+    shutil.move(tmp_path / "here" / "study", tmp_path / "there")
+    assert len(Study.open(tmp_path / "there").trials(TrialState.COMPLETE)) == 1
+
+
+def test_a_database_that_lost_the_study_is_refused(tmp_path: Path) -> None:
+    found = study(tmp_path, store=f"sqlite:///{tmp_path / 'shared.db'}")
+    optuna.delete_study(study_name="test", storage=found.store)
+    with pytest.raises(StorageError, match="has no study called 'test' any more"):
+        Study.open(found.folder)
+
+
+def test_a_store_that_somebody_holds_is_waited_for_and_then_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sslrec_core.tuning.study.PATIENCE", 0.2)
+    journal = study(tmp_path / "one")
+    with FileLock(f"{journal.store}.lock"), pytest.raises(StorageError, match=r"journal cannot be reached"):
+        journal.ask(1)
+    assert journal.ask(1) is not None
+    database = study(tmp_path / "two", store=f"sqlite:///{tmp_path / 'shared.db'}")
+    with closing(sqlite3.connect(tmp_path / "shared.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match=r"shared\.db cannot be reached"):
+            database.ask(1)
+        other.rollback()
+    assert database.ask(1) is not None
+
+
+def test_a_store_without_its_driver_says_what_to_install(tmp_path: Path) -> None:
+    if find_spec("psycopg2"):
+        pytest.skip("the driver is installed")
+    with pytest.raises(StorageError, match="psycopg2-binary"):
+        study(tmp_path, store="postgresql://localhost/nothing")
+
+
+HELPER = """
+import os, pathlib
+if os.environ.get("SSLREC_TEST_DIE"):
+    os._exit(7)
+if taken := os.environ.get("SSLREC_TEST_TAKE"):
+    pathlib.Path(taken).unlink()
+"""
+
+
+def test_workers_know_plugin_files_and_what_stops_them_is_said(
+    factors: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker that trains a model of a file; one that dies at once; one whose store is taken away."""
+    (tmp_path / "helper.py").write_text(HELPER)
+    registry().add_file(tmp_path / "helper.py")
+    found = small(factors, tmp_path, EMBEDDINGS, "train.epochs=1")
+    tune(found, 1, 1, None, lambda news: None)
+    assert [trial.state for trial in found.trials()] == [TrialState.COMPLETE]
+    monkeypatch.setattr("sslrec_core.tuning.worker.MOST_IDLE_DEATHS", 0)
+    monkeypatch.setenv("SSLREC_TEST_DIE", "yes")
+    with pytest.raises(TrainingError, match="workers die before they begin a trial"):
+        tune(found, 2, 1, None, lambda news: None)
+    monkeypatch.delenv("SSLREC_TEST_DIE")
+    monkeypatch.setenv("SSLREC_TEST_TAKE", found.store)
+    with pytest.raises(StorageError, match="not there any more"):
+        tune(found, 2, 1, None, lambda news: None)
+
+
+# ---- what is left behind ------------------------------------------------------------------------
 
 
 def test_trials_of_a_dead_worker_are_tried_once_more(tmp_path: Path) -> None:
@@ -176,7 +334,7 @@ def test_a_store_with_another_study_is_refused(tmp_path: Path) -> None:
     second = study(tmp_path / "two", store=store)
     assert len(second.trials()) == 1, "the same configuration and space: workers share the study"
     other = '["model.neighbours"]\nlow = 2\nhigh = 3\n'
-    with pytest.raises(ConfigError, match="of another configuration or space"):
+    with pytest.raises(ConfigError, match=r"of another configuration or space\n  it is of itemknn on cf/demo, this"):
         study(tmp_path / "three", other, store=store)
     with pytest.raises(StorageError, match=r"the store sqlite:////nowhere/at/all\.db cannot be opened"):
         study(tmp_path / "four", store="sqlite:////nowhere/at/all.db")

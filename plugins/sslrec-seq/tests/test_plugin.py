@@ -2,63 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tomllib
-from importlib.metadata import entry_points
-from pathlib import Path
-
-import pytest
-
-from sslrec_core.registry import registry
-from sslrec_seq import plugin
-
-OFFERS = {
-    "scenario": plugin.sslrec_scenarios,
-    "dataset": plugin.sslrec_datasets,
-    "model": plugin.sslrec_models,
-    "encoder": plugin.sslrec_encoders,
-    "augmenter": plugin.sslrec_augmenters,
-    "objective": plugin.sslrec_objectives,
-}
-NAMES = [(kind, name) for kind, offer in OFFERS.items() for name in offer()]
+from sslrec_core.testing import PluginContract
 
 
-def test_there_is_something_to_check() -> None:
-    assert len(NAMES) >= 30
-    assert {kind for kind, _ in NAMES} == set(OFFERS)
-
-
-@pytest.mark.parametrize(("kind", "name"), NAMES)
-def test_every_name_is_found_and_can_be_imported(kind: str, name: str) -> None:
-    entry = registry().find(kind, name)
-    assert entry.plugin == "sslrec-seq"
-    assert entry.load().__doc__.strip()
-    assert entry.summary.endswith(".")
-
-
-def test_all_hooks_are_checked() -> None:
-    hooks = {name for name in vars(plugin) if name.startswith("sslrec_")} - {"sslrec_presets"}
-    assert hooks == {offer.__name__ for offer in OFFERS.values()}
-
-
-def test_names_stand_in_order() -> None:
-    for offer in OFFERS.values():
-        assert list(offer()) == sorted(offer())
-
-
-def test_the_entry_point_names_the_plugin() -> None:
-    (found,) = [point for point in entry_points(group="sslrec.plugins") if point.name == "seq"]
-    assert found.value == plugin.__name__
-
-
-def test_offering_imports_neither_torch_nor_polars() -> None:
-    code = "import sys, sslrec_seq.plugin; print([m for m in ('torch', 'numpy', 'polars') if m in sys.modules])"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
-
-
-def test_the_distribution_needs_the_core_and_no_sibling() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert project["name"] == "sslrec-seq"
-    assert [need for need in project["dependencies"] if need.startswith("sslrec")] == ["sslrec-core>=0.1,<0.2"]
+class TestPlugin(PluginContract):
+    distribution = "sslrec-seq"
+    at_least = 30

@@ -77,6 +77,25 @@ def test_each_run_is_made_once(tmp_path: Path) -> None:
     assert [state for name, state in again if name.startswith("ItemKNN")] == ["was complete"] * 2
 
 
+def test_a_run_that_was_made_with_other_settings_is_not_taken_for_it(tmp_path: Path) -> None:
+    folder, only = (
+        tmp_path / "runs",
+        "datasets = ['cf/demo']\nmodels = [{name = 'itemknn', set = ['model.neighbours=3']}]",
+    )
+    made(sweep(tmp_path, f"{SMALL}\n{only}"), folder)
+    config = folder / "itemknn-standard-1" / "config.toml"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith("fit_on")]
+    config.write_text("\n".join(lines))  # as an earlier version wrote it, which had fewer options
+    assert made(sweep(tmp_path, f"{SMALL}\n{only}"), folder) == [("itemknn-standard-1", "was complete")]
+    told: list[News] = []
+    carry_out(sweep(tmp_path, f"{SMALL}\n{only.replace('=3', '=4')}").jobs(), folder, tell=told.append)
+    assert [news.state for news in told] == ["failed"]
+    assert "model.neighbours: 3, and now 4" in told[0].why
+    config.write_text("[model\n")
+    carry_out(sweep(tmp_path, f"{SMALL}\n{only}").jobs(), folder, tell=told.append)
+    assert told[-1].state == "failed" and "config.toml" in told[-1].why
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -113,10 +132,9 @@ def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.Capture
     assert "sslrec train popularity --dataset cf/demo --protocol standard --seed 7" in capsys.readouterr().out
     assert not folder.exists()
     assert sslrec(["sweep", str(path), "-o", str(folder), "--only", "popularity"]) == 0
-    assert "1 of 1 runs are complete" in capsys.readouterr().out
+    assert "complete: 1 runs, in" in capsys.readouterr().out
     # What cannot be trained is told, and the others are made all the same.
     path.write_text(path.read_text() + "[[models]]\nname = 'ease'\nseeds = [1]\nset = ['scenario.k_core=1000']\n")
     assert sslrec(["sweep", str(path), "-o", str(folder)]) == 1
-    told = capsys.readouterr()
-    assert "2 of 3 runs are complete" in told.out
-    assert "ease-standard-1  failed" in told.err and "1 failed" in told.err
+    told = capsys.readouterr().err
+    assert "ease-standard-1  failed" in told and "1 of 3 runs failed, 2 are complete, in " in told
