@@ -18,7 +18,8 @@ def command(
         typer.Option("--output", "-o", help="File to write; default, for one run: report.html in its directory."),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-m", help="Curve to draw; may repeat. Default: the judge's and more.")
+        list[str] | None,
+        typer.Option("--metric", "-m", help="Curve to draw; may repeat. Default: the judge's and more."),
     ] = None,
     model: Annotated[
         bool, typer.Option("--model/--no-model", help="Load models and data, or use what was recorded alone.")

@@ -6,7 +6,9 @@ Colours are names of the page's style sheet (``var(--series-1)``), so that a dra
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
 
@@ -35,17 +37,38 @@ _THEME: Mapping[str, Any] = {
     "legend": {
         "orient": "top", "direction": "horizontal", "labelColor": "var(--ink)", "titleColor": "var(--muted)",
         "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 11, "labelLimit": 360, "columns": 2,
-        "symbolStrokeWidth": 2, "offset": 8,
+        "symbolStrokeWidth": 2, "offset": 8, "columnPadding": 16,
     },
-    "header": {"labelColor": "var(--ink)", "titleColor": "var(--muted)", "labelFontSize": 11, "title": None},
     "line": {"strokeWidth": 1.75},
-    "rule": {"color": "var(--muted)"},
-    "text": {"color": "var(--ink)", "fontSize": 11},
 }  # fmt: skip
 
 
 _IDLE = ("role", "version", "class", "pointer-events", "stroke-miterlimit")
 """Attributes of the drawing that a page has no use for."""
+
+
+def quantity(field: str, title: str | None = None, **options: Any) -> dict[str, Any]:
+    """A channel of numbers."""
+    return {"field": field, "type": "quantitative", "title": title, **options}
+
+
+def category(field: str, title: str | None = None, **options: Any) -> dict[str, Any]:
+    """A channel of names."""
+    return {"field": field, "type": "nominal", "title": title, **options}
+
+
+def series(names: Sequence[str], greys: Sequence[str] = ()) -> dict[str, Any]:
+    """The colour of each of ``names``, the ``greys`` first and in grey; a single one needs no legend."""
+    if len(names) == 1 and not greys:
+        return {"value": SERIES[0]}
+    colours = dict(zip(greys, ("var(--muted)", "var(--ink)"), strict=False))
+    colours |= dict(zip(names, cycle(SERIES), strict=False))
+    return category("series", scale={"domain": list(colours), "range": list(colours.values())})
+
+
+def layer(rows: Iterable[Mapping[str, Any]], mark: Mapping[str, Any], **channels: Any) -> dict[str, Any]:
+    """Rows drawn with a mark."""
+    return {"data": {"values": list(rows)}, "mark": mark, "encoding": channels}
 
 
 def draw(spec: Mapping[str, Any], name: str) -> Markup:
@@ -64,12 +87,14 @@ def draw(spec: Mapping[str, Any], name: str) -> Markup:
         raise ConfigError(
             "charts need the library vl-convert", "it is not installed", fix="pip install 'sslrec-core[report]'"
         ) from error
-    size = {} if "facet" in spec or "hconcat" in spec else {"width": WIDTH, "height": HEIGHT}
-    return _inline(vl_convert.vegalite_to_svg(json.dumps({**size, **spec, "config": _THEME})), name)
+    whole = {"width": WIDTH, "height": HEIGHT, **spec, "config": _THEME}
+    return _inline(vl_convert.vegalite_to_svg(json.dumps(whole)), name)
 
 
 def _inline(svg: str, name: str) -> Markup:
     """``svg`` as one image called ``name``, whose parts are not read out one by one."""
+    # Names that people gave to runs and groups may hold letters that XML has no place for.
+    svg = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", svg)
     root = ElementTree.fromstring(svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
     for element in root.iter():
         for attribute in [key for key in element.attrib if key in _IDLE or key.startswith("aria-")]:

@@ -35,7 +35,7 @@ def name(text: str | None) -> Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; the first cell of a row is its name."""
+    """Rows under headings, which may all be empty; the first cell of a row is its name."""
 
     kind: ClassVar = "table"
 
@@ -65,12 +65,12 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Charts:
-    """Charts beside one another, as many as the window is wide for."""
+class Beside:
+    """Parts beside one another, as many as the window is wide for."""
 
-    kind: ClassVar = "charts"
+    kind: ClassVar = "beside"
 
-    charts: Sequence[Chart]
+    parts: Sequence[Part]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Text:
     text: str
 
 
-Part: TypeAlias = "Table | Chart | Charts | Remark | Text | Section"
+Part: TypeAlias = "Table | Chart | Beside | Remark | Text | Section"
 
 
 @dataclass(frozen=True)

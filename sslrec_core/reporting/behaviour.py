@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sslrec_core.pages.parts import Part, Remark, Section, Table, Text, name
+from sslrec_core.pages.parts import Beside, Part, Remark, Section, Table, Text, name
 from sslrec_core.reporting import lists, space
 from sslrec_core.reporting.looking import Example, Seen
 from sslrec_core.reporting.story import Story
@@ -21,7 +21,7 @@ def sections(seen: Sequence[Seen], stories: Sequence[Story]) -> list[Section]:
     return [
         Section(SLICES, [*lists.slices(seen, stories[0].judge or ""), *_missing(seen, "slices")]),
         Section(POPULARITY, [*lists.popularity(seen), *_missing(seen, "lists")]),
-        Section(SPACE, [*space.maps(seen), *space.plane(seen, stories), *_missing(seen, "map", "plane")]),
+        Section(SPACE, [*space.charts(seen, stories), *_missing(seen, "map", "plane")]),
         Section(EXAMPLES, _examples(seen)),
     ]
 
@@ -32,7 +32,9 @@ def left_out(why: str) -> list[Section]:
 
 
 def _missing(seen: Sequence[Seen], *fields: str) -> list[Remark]:
-    return [Remark(why) for why in dict.fromkeys(one.missing[key] for one in seen for key in fields if key in one.missing)]
+    return [
+        Remark(why) for why in dict.fromkeys(one.missing[key] for one in seen for key in fields if key in one.missing)
+    ]
 
 
 def _examples(seen: Sequence[Seen]) -> list[Part]:
@@ -42,13 +44,20 @@ def _examples(seen: Sequence[Seen]) -> list[Part]:
         return _missing(seen, "examples") or [Remark("No user has both training and test items.")]
     of = f" Lists of {first.group}." if len(seen) > 1 else ""
     intro = Text(f"Users with few to many training items, the same in every report about these data.{of}")
-    return [intro, *map(_person, first.examples)]
+    return [intro, Beside([_person(example) for example in first.examples])]
 
 
 def _person(example: Example) -> Section:
     named = any(line.name for line in example.lines)
     rows = [
-        (str(rank), line.item, *([name(line.name)] if named else []), line.score, line.popularity, "hit" if line.hit else "")
+        (
+            str(rank),
+            line.item,
+            *([name(line.name)] if named else []),
+            line.score,
+            line.popularity,
+            "hit" if line.hit else "",
+        )
         for rank, line in enumerate(example.lines, 1)
     ]
     columns = ("rank", "item", *(["name"] if named else []), "score", "training interactions", "in test part")

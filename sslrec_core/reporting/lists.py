@@ -2,167 +2,141 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sslrec_core.pages.charts import SERIES, draw
-from sslrec_core.pages.parts import Chart, Charts, Part, Remark, Table
+from sslrec_core.pages.charts import category, draw, layer, quantity, series
+from sslrec_core.pages.parts import Beside, Chart, Part, Remark, Section, Table, Text
 from sslrec_core.reporting.looking import TAIL, Lists, Seen
 
 RANKS = 60
 """Points of a popularity curve."""
+KINDS = {"users:": "Users by length of training history", "items:": "Items by popularity"}
+"""Slices, by the beginning of their names."""
 
 
 def slices(seen: Sequence[Seen], judge: str) -> list[Part]:
+    """How users and items of several kinds are served, by the metric that judges or the first that tells them apart."""
     tables = {one.group: one.slices for one in seen if one.slices is not None}
-    metric = judge if any(f"{judge}/" in key for table in tables.values() for key in table) else _first_sliced(tables)
-    if metric is None:
-        return [] if not tables else [Remark("The evaluator measures no groups of users or items.")]
+    sliced = [key.partition("/")[0] for table in tables.values() for key in table if "@" in key and "/" in key]
+    if not tables:
+        return []
+    if not sliced:
+        return [Remark("The evaluator measures no groups of users or items.")]
+    metric = judge if judge in sliced else sliced[0]
+    charts = [chart for kind, title in KINDS.items() if (chart := _slice_chart(kind, title, metric, tables))]
+    return [Beside(charts), *(_every_metric(group, metric, table) for group, table in tables.items())]
+
+
+def _slice_chart(kind: str, title: str, metric: str, tables: Mapping[str, Mapping[str, float]]) -> Chart | None:
+    start = f"{metric}/{kind}"
     rows = [
-        {"series": group, "slice": key.partition("/")[2], "value": value}
+        {"series": group, "slice": key.removeprefix(start), "value": value}
         for group, table in tables.items()
         for key, value in table.items()
-        if key.startswith(f"{metric}/")
+        if key.startswith(start)
     ]
-    charts = [
-        _slice_chart(title, metric, [row for row in rows if row["slice"].startswith(prefix)], tables)
-        for prefix, title in (("users:", "Users by length of training history"), ("items:", "Items by popularity"))
-    ]
-    at = metric.partition("@")[2]
-    shown = [key for key in next(iter(tables.values())) if "/" not in key and key.partition("@")[2] == at]
-    everything: list[Part] = [
-        Table(
-            f"{group}: every metric at {at}, test part",
-            ("slice", *(shown := [key for key in shown if any(other.startswith(f"{key}/") for other in table)])),
-            [
-                (cut or "all", *(table.get(f"{key}/{cut}" if cut else key) for key in shown))
-                for cut in ["", *dict.fromkeys(key.partition("/")[2] for key in table if key.startswith(f"{metric}/"))]
-            ],
-            folded=f"Every metric of {group}",
-        )
-        for group, table in tables.items()
-    ]
-    return [Charts([chart for chart in charts if chart is not None]), *everything]
-
-
-def _first_sliced(tables: Mapping[str, Mapping[str, float]]) -> str | None:
-    return next((key.partition("/")[0] for table in tables.values() for key in table if "@" in key and "/" in key), None)
-
-
-def _slice_chart(
-    title: str, metric: str, rows: Sequence[Mapping[str, Any]], tables: Mapping[str, Mapping[str, float]]
-) -> Chart | None:
     if not rows:
         return None
-    order = list(dict.fromkeys(row["slice"] for row in rows))
-    colour = _colour(tables)
-    means = [{"series": group, "mean": table[metric]} for group, table in tables.items() if metric in table]
-    y = {"field": "slice", "type": "nominal", "title": None, "sort": order}
+    order = list(dict.fromkeys(str(row["slice"]) for row in rows))
+    colour = series(list(tables))
+    value = quantity("value", f"test {metric}")
+    means = [{"series": group, "value": table[metric]} for group, table in tables.items() if metric in table]
+    broken = {"type": "rule", "strokeDash": [3, 3], "opacity": 0.8}
+    dot = {"type": "point", "filled": True, "size": 60, "opacity": 1}
     spec = {
-        "height": {"step": 28},
+        "height": {"step": 30},
         "layer": [
-            {
-                "data": {"values": means},
-                "mark": {"type": "rule", "strokeDash": [3, 3], "opacity": 0.8},
-                "encoding": {"x": {"field": "mean", "type": "quantitative"}, "color": colour},
-            },
-            {
-                "data": {"values": list(rows)},
-                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-                "encoding": {
-                    "y": y,
-                    "x": {"field": "value", "type": "quantitative", "title": f"test {metric}", "scale": {"zero": True}},
-                    "color": colour,
-                },
-            },
+            layer(means, broken, x=value, color=colour),
+            layer(rows, dot, x=value, y=category("slice", sort=order), color=colour),
         ],
     }
-    table = Table(
-        f"test {metric}",
-        ("slice", *tables),
-        [(cut, *(values.get(f"{metric}/{cut}") for values in tables.values())) for cut in order],
-    )
-    return Chart(title, f"Test {metric}; the broken line is the mean over everybody.", draw(spec, title), table)
+    cells = [(cut, *(table.get(start + cut) for table in tables.values())) for cut in order]
+    drawing = draw(spec, f"{title}: {', '.join(order)}")
+    caption = f"Test {metric}; the broken line is the mean over everybody."
+    return Chart(title, caption, drawing, Table(f"Test {metric}", (kind.rstrip(":"), *tables), cells))
 
 
-# ---- popularity ---------------------------------------------------------------------------------
+def _every_metric(group: str, metric: str, table: Mapping[str, float]) -> Table:
+    """All that was measured at the metric's length of list: a row for each slice."""
+    cuts = [key.partition("/")[2] for key in table if key.startswith(f"{metric}/")]
+    at = metric.partition("@")[2]
+    sliced = dict.fromkeys(key.partition("/")[0] for key in table if "/" in key)
+    names = [name for name in sliced if name.partition("@")[2] == at]
+    rows = [(cut or "all", *(table.get(f"{name}/{cut}" if cut else name) for name in names)) for cut in ("", *cuts)]
+    return Table(f"{group}, test part", ("slice", *names), rows, folded=f"Every metric of {group}")
 
 
 def popularity(seen: Sequence[Seen]) -> list[Part]:
-    parts: list[Part] = []
-    by_data: dict[str, list[Seen]] = {}
+    """Whether lists favour what is popular; groups on the same data are drawn together."""
+    by_data: dict[str, dict[str, Lists]] = {}
     for one in seen:
         if one.lists is not None:
-            by_data.setdefault(one.data, []).append(one)
-    for together in by_data.values():
-        found = {one.group: one.lists for one in together if one.lists is not None}
-        first = next(iter(found.values()))
-        parts.append(Charts([_popularity_chart(found)]))
-        rows = [(group, *lists.measures().values()) for group, lists in found.items()]
-        parts.append(
-            Table(
-                f"Lists of {first.k} for the {first.users:,} users of the test part: share of the catalogue that is "
-                "recommended at all, inequality (0 all alike, 1 a single item), mean training interactions of a "
-                f"recommended item, share from outside the items that hold {TAIL:.0%} of the training "
-                "interactions",
-                ("group", *first.measures()),
-                rows,
-            )
-        )
-    return parts
+            by_data.setdefault(one.data, {})[one.group] = one.lists
+    return [
+        Beside([_popularity_chart(found), Section("In figures", _popularity_figures(found))])
+        for found in by_data.values()
+    ]
+
+
+def _popularity_figures(found: Mapping[str, Lists]) -> list[Part]:
+    measures = {group: lists.measures() for group, lists in found.items()}
+    lists = next(iter(found.values()))
+    rows = [(name, *(values[name] for values in measures.values())) for name in lists.measures()]
+    about = (
+        "Coverage is the share of the catalogue that is recommended to anybody; Gini tells how unequally (0 all alike, 1 "
+        "a single item); popularity is the mean of the training interactions of recommended items; the tail lies "
+        f"outside the most popular items that hold {TAIL:.0%} of the training interactions."
+    )
+    table = Table(f"Lists of {lists.k} for the {lists.users:,} users of the test part", ("measure", *measures), rows)
+    return [table, Text(about)]
 
 
 def _popularity_chart(found: Mapping[str, Lists]) -> Chart:
     first = next(iter(found.values()))
     order = first.training.sort(descending=True, stable=True).indices
     n = len(order)
-    ranks = torch.logspace(0, torch.tensor(float(n)).log10().item(), RANKS).round().long().clamp(1, n).unique()
+    ranks = torch.logspace(0, math.log10(n), RANKS).round().long().clamp(1, n).unique()
 
     def shares(counts: Tensor) -> list[float]:
         total = counts[order].double().cumsum(0)
-        return [float(value) for value in (total[ranks - 1] / total[-1].clamp(min=1)).tolist()]
+        values: list[float] = (total[ranks - 1] / total[-1].clamp(min=1)).tolist()
+        return values
 
-    columns = {"chosen in training": shares(first.training), "chosen in the test part": shares(first.chosen)}
-    columns |= {
+    chosen = {"chosen in training": shares(first.training), "chosen in the test part": shares(first.chosen)}
+    recommended = {
         f"recommended by {group}" if len(found) > 1 else "recommended": shares(lists.recommended)
         for group, lists in found.items()
     }
+    columns = {**chosen, **recommended}
     rows = [
-        {"series": series, "rank": rank, "share": share, "data": series.startswith("chosen")}
-        for series, values in columns.items()
+        {"series": name, "rank": rank, "share": share, "by": "users" if name in chosen else "model"}
+        for name, values in columns.items()
         for rank, share in zip(ranks.tolist(), values, strict=True)
     ]
-    dashes = {"field": "data", "type": "nominal", "legend": None, "scale": {"domain": [False, True], "range": [[1, 0], [4, 3]]}}
-    greys = ["var(--muted)", "var(--ink)"]
-    colours = [*greys, *(f"var(--series-{place % 8 + 1})" for place in range(len(found)))]
-    spec = {
-        "data": {"values": rows},
-        "mark": "line",
-        "encoding": {
-            "x": {"field": "rank", "type": "quantitative", "scale": {"type": "log", "domain": [1, max(n, 2)], "nice": False},
-                  "title": "most popular items of the training part (log)", "axis": {"format": ",d", "tickCount": 6}},
-            "y": {"field": "share", "type": "quantitative", "title": None, "axis": {"format": "%"},
-                  "scale": {"domain": [0, 1]}},
-            "color": {"field": "series", "type": "nominal", "title": None,
-                      "scale": {"domain": list(columns), "range": colours}},
-            "strokeDash": dashes,
-        },
-    }  # fmt: skip
-    table = Table(
-        "Share that falls on the most popular items",
-        ("most popular items", *columns),
-        [(rank, *values) for rank, *values in zip(ranks.tolist(), *columns.values(), strict=True)],
+    powers = [10**power for power in range(len(str(n)))]
+    x = quantity(
+        "rank", "the n most popular items of the training part",
+        scale={"type": "log", "domain": [1, max(n, 2)], "nice": False}, axis={"format": ",d", "values": powers},
+    )  # fmt: skip
+    y = quantity("share", axis={"format": "%"}, scale={"domain": [0, 1]})
+    dash = category("by", legend=None, scale={"domain": ["model", "users"], "range": [[1, 0], [4, 3]]})
+    spec = layer(rows, {"type": "line"}, x=x, y=y, color=series(list(recommended), list(chosen)), strokeDash=dash)
+    cells = [(rank, *values) for rank, *values in zip(ranks.tolist(), *columns.values(), strict=True)]
+    caption = (
+        f"Share that falls on the n most popular of {n:,} items; a curve above the others favours what is popular."
     )
-    half = {series: next(r for r, v in zip(ranks.tolist(), values, strict=True) if v >= 0.5 or r == n) for series, values in columns.items()}
-    said = "; ".join(f"half of what is {series} falls on the first {rank:,} items" for series, rank in half.items())
-    caption = f"Share that falls on the n most popular of {n:,} items. A curve above the others favours popular items."
-    return Chart("How far down the catalogue", caption, draw(spec, said), table)
+    table = Table("Share that falls on the most popular items", ("items", *columns), cells)
+    return Chart("How far down the catalogue", caption, draw(spec, _halves(columns, ranks.tolist())), table)
 
 
-def _colour(series: Mapping[str, object]) -> dict[str, Any]:
-    if len(series) == 1:
-        return {"value": "var(--series-1)"}
-    return {"field": "series", "type": "nominal", "title": None, "scale": {"domain": list(series)}}
+def _halves(columns: Mapping[str, Sequence[float]], ranks: Sequence[int]) -> str:
+    """What the curves show, for whoever does not see them."""
+    halves = {
+        name: next((rank for rank, share in zip(ranks, values, strict=True) if share >= 0.5), ranks[-1])
+        for name, values in columns.items()
+    }
+    return "; ".join(f"half of what is {name} falls on the first {rank:,} items" for name, rank in halves.items())

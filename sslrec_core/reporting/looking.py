@@ -32,8 +32,8 @@ SEED = 20200713
 """Which ones is the same for every model and run."""
 TAIL = 0.8
 """The tail lies outside the most popular items that together hold this share of the training interactions."""
-CLASSES = 5
-"""Of popularity, at most."""
+CLASSES = (0.4, 0.7, 0.9, 0.98)
+"""Where classes of popularity end, as shares of the items from the rarest on: a catalogue's head is short."""
 EXAMPLE_LENGTH = 10
 """Items of a list that is shown."""
 KNOWN_SHOWN = 10
@@ -61,8 +61,8 @@ class Lists:
         return {
             "coverage": metrics.coverage(self.recommended),
             "gini": metrics.gini(self.recommended),
-            "mean popularity": metrics.average_popularity(self.recommended, self.training),
-            "tail share": metrics.tail_share(self.recommended, tail),
+            "popularity": metrics.average_popularity(self.recommended, self.training),
+            "tail": metrics.tail_share(self.recommended, tail),
         }
 
 
@@ -80,7 +80,9 @@ class Place:
 class Map:
     """Items, and users where the model has vectors of theirs, in the plane in which items differ most."""
 
-    item_points: Tensor
+    items: list[str]
+    """Raw ids."""
+    points: Tensor
     """``[shown, 2]``"""
     classes: Tensor
     """Class of popularity of each item that is shown.  Long ``[shown]``"""
@@ -256,14 +258,13 @@ def draw_map(run: Run) -> Map:
         chosen = torch.randperm(len(users), generator=generator)[:USERS_SHOWN]
         user_points = (users.detach().float().cpu()[chosen] - centre) @ axes
     classes, bounds = _classes(run.data.interactions.item_counts.cpu(), shown)
-    return Map(points, classes, bounds, user_points, explained, by_scores=users is None)
+    return Map(_raw(run, shown), points, classes, bounds, user_points, explained, by_scores=users is None)
 
 
 def _classes(popularity: Tensor, items: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """The class of popularity of each of ``items``, and what the classes are called, rarest first."""
     ordered = popularity.sort().values
-    shares = torch.arange(1, CLASSES) / CLASSES
-    cuts = ordered[(shares * (len(ordered) - 1)).long()].unique()
+    cuts = ordered[(torch.tensor(CLASSES) * (len(ordered) - 1)).long()].unique()
     cuts = cuts[cuts < ordered[-1]]
     lows = [int(ordered[0]), *(cuts + 1).tolist()]
     highs = [*cuts.tolist(), int(ordered[-1])]
@@ -297,7 +298,9 @@ def examples(run: Run, k: int, names: Names) -> list[Example]:
         items, scores = best_unseen(scorer(queries), queries.seen, k)
     check_numbers(scores.isnan().any(), run.config.model.name)
     hits = found(items, queries.truth)
-    return [_example(run, queries, place, items[place], scores[place], hits[place], names) for place in range(len(places))]
+    return [
+        _example(run, queries, place, items[place], scores[place], hits[place], names) for place in range(len(places))
+    ]
 
 
 def _example(

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 from sslrec_core.comparing.runs import Group, check_comparable, differences
 from sslrec_core.config import leaves, toml_value
 from sslrec_core.errors import ConfigError
-from sslrec_core.pages.charts import draw
-from sslrec_core.pages.parts import Cell, Chart, Charts, Number, Part, Remark, Section, Table, Text
+from sslrec_core.pages.charts import draw, layer, quantity, series
+from sslrec_core.pages.parts import Beside, Cell, Chart, Number, Part, Remark, Section, Table, Text
 from sslrec_core.reporting.story import Story
 
-BESIDE_JUDGE = ("recall", "ndcg", "hit", "mrr", "coverage", "popularity")
+BESIDE_JUDGE = ("ndcg", "recall", "coverage", "popularity", "hit", "mrr")
 """Curves that are drawn beside the judge's, at the same length of list; the first three that were measured."""
 POINTS = 400
 """Of a curve, at most."""
@@ -24,7 +24,7 @@ def summary(stories: Sequence[Story], groups: Sequence[Group]) -> Section:
     """What was trained on what, by which protocol, and how well it does."""
     parts: list[Part] = [*_warnings(stories)]
     if len(stories) == 1:
-        parts += [_facts(stories[0]), _metrics(stories[0])]
+        parts.append(Beside([_facts(stories[0]), _metrics(stories[0])]))
     else:
         parts += [_side_by_side(stories, groups), _each_run(stories)]
     return Section("Summary", parts)
@@ -73,13 +73,22 @@ def _facts(story: Story) -> Table:
 
 
 def _metrics(story: Story) -> Part:
-    result = story.record.result
-    names = [name for name in {**result.metrics, **result.selection} if "/" not in name]
-    if not names:
-        return Remark("No epoch was judged yet, so there are no figures.")
+    """A row for each metric; a column for each length of list on the test part, and on the part that chose."""
     part = "validation" if story.split == "valid" else story.split
-    rows = [(name, result.selection.get(name), result.metrics.get(name)) for name in names]
-    return Table("Metrics at the best epoch", ("metric", f"{part}, which chose", "test"), rows)
+    result = story.record.result
+    columns = [("test", result.metrics, at) for at in _lengths(result.metrics)]
+    if story.split != "test":
+        columns += [(part, result.selection, at) for at in _lengths(result.selection)]
+    if not columns:
+        return Remark("No epoch was judged yet, so there are no figures.")
+    names = dict.fromkeys(name.partition("@")[0] for name in {**result.metrics, **result.selection} if "/" not in name)
+    rows = [(name, *(values.get(f"{name}@{at}" if at else name) for _, values, at in columns)) for name in names]
+    headings = [f"{part} @{at}" if at else part for part, _, at in columns]
+    return Table(f"Metrics at the best epoch, which the {part} part chose", ("metric", *headings), rows)
+
+
+def _lengths(values: Mapping[str, float]) -> list[str]:
+    return list(dict.fromkeys(name.partition("@")[2] for name in values if "/" not in name))
 
 
 def _side_by_side(stories: Sequence[Story], groups: Sequence[Group]) -> Table:
@@ -124,7 +133,7 @@ def curves(stories: Sequence[Story], wanted: Sequence[str]) -> Section:
     charts = [chart for name in names if (chart := _learning(name, stories))]
     if not charts:
         return Section(title, [Remark("No epoch was judged: the model trains in one go, or the run has just begun.")])
-    return Section(title, [Charts(charts)])
+    return Section(title, [Beside(charts)])
 
 
 def _learning(name: str, stories: Sequence[Story]) -> Chart | None:
@@ -157,7 +166,7 @@ def losses(stories: Sequence[Story]) -> Section:
         where = f", stage {stage}" if len(stages) > 1 else ""
         caption = "Mean over the epoch's steps, weighted as it is minimised."
         charts.append(line_chart(f"{term}{where}", caption, lines, term, []))
-    return Section(title, [Charts(charts)])
+    return Section(title, [Beside(charts)])
 
 
 def line_chart(
@@ -175,23 +184,17 @@ def line_chart(
         for story, points in thin.items()
         for epoch, number in points
     ]
-    several = len({row["series"] for row in rows}) > 1
-    colour: dict[str, Any] = {"value": "var(--series-1)"}
-    if several:
-        colour = {"field": "series", "type": "nominal", "title": None, "sort": None}
-    x = {"field": "epoch", "type": "quantitative", "title": "epoch", "axis": {"format": "d", "tickMinStep": 1}}
-    y = {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"format": "~g"}}
-    mark = {"type": "line", "point": all(len(points) == 1 for points in thin.values())}
+    x = quantity("epoch", "epoch", axis={"format": "d", "tickMinStep": 1})
+    y = quantity("value", scale={"zero": False}, axis={"format": ".4~r"})
+    colour = series(list(dict.fromkeys(story.group for story in thin)))
+    line = {"type": "line", "point": all(len(points) == 1 for points in thin.values())}
+    dot = {"type": "point", "filled": True, "size": 55, "opacity": 1}
     spec = {
         "layer": [
-            {"data": {"values": rows}, "mark": mark, "encoding": {"x": x, "y": y, "color": colour, "detail": {"field": "run"}}},
-            {
-                "data": {"values": list(dots)},
-                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
-                "encoding": {"x": x, "y": y, "color": colour},
-            },
+            layer(rows, line, x=x, y=y, color=colour, detail={"field": "run"}),
+            layer(dots, dot, x=x, y=y, color=colour),
         ]
-    }  # fmt: skip
+    }
     epochs = sorted({epoch for points in thin.values() for epoch, _ in points})
     by_run = [dict(points) for points in thin.values()]
     table = Table(
@@ -230,7 +233,9 @@ def configuration(stories: Sequence[Story], groups: Sequence[Group]) -> Section:
     of = {story.record.directory: story for story in stories}
     for group in groups:
         story = of[group.records[0].directory]
-        rows = [[key, _value(story.record.config, key), story.origins.get(key, "")] for key in leaves(story.record.config)]
+        rows = [
+            [key, _value(story.record.config, key), story.origins.get(key, "")] for key in leaves(story.record.config)
+        ]
         folded = f"Options of {story.name}" if len(groups) > 1 else None
         parts.append(Table(f"Options of {story.name}", ("option", "value", "origin"), rows, folded))
     return Section("Configuration", parts)

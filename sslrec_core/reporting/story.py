@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from textwrap import shorten
 from typing import Any
 
 from sslrec_core.comparing.runs import Group, Record, grouped
@@ -19,6 +20,7 @@ from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, RESULT, Result, re
 from sslrec_core.settings import SELECTED_ON_TEST
 from sslrec_core.toml import remarks
 
+LONGEST_REASON = 200
 Event = Mapping[str, Any]
 NEEDED = (("model", "name"), ("data", "name"), ("run", "seed"))
 """Keys without which a configuration says nothing; whatever else an older version did not write may be missing."""
@@ -159,7 +161,7 @@ def _text(name: str) -> str:
 def reason(error: Exception) -> str:
     """Why something could not be done, in a line."""
     if isinstance(error, SslrecError):
-        return "; ".join([error.problem, *error.facts])
+        return shorten("; ".join([error.problem, *error.facts]), LONGEST_REASON, placeholder=" …")
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, KeyError):
@@ -204,7 +206,9 @@ def _event(line: str) -> Event | None:
 
 
 def _is_table_of_numbers(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, (int, float)) and math.isfinite(one) for one in value.values())
+    return isinstance(value, dict) and all(
+        isinstance(one, (int, float)) and math.isfinite(one) for one in value.values()
+    )
 
 
 def _result(directory: Path, gaps: list[str]) -> Result | None:
