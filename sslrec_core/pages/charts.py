@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
@@ -45,6 +45,9 @@ _THEME: Mapping[str, Any] = {
 
 _IDLE = ("role", "version", "class", "pointer-events", "stroke-miterlimit")
 """Attributes of the drawing that a page has no use for."""
+_GEOMETRY = {"transform", "d", "x", "x2", "y", "y2"}
+_LONG = re.compile(r"\d+\.\d{3,}")
+"""A number with more places than a screen can show."""
 
 
 def quantity(field: str, title: str | None = None, **options: Any) -> dict[str, Any]:
@@ -57,12 +60,15 @@ def category(field: str, title: str | None = None, **options: Any) -> dict[str, 
     return {"field": field, "type": "nominal", "title": title, **options}
 
 
-def series(names: Sequence[str], greys: Sequence[str] = ()) -> dict[str, Any]:
-    """The colour of each of ``names``, the ``greys`` first and in grey; a single one needs no legend."""
-    if len(names) == 1 and not greys:
-        return {"value": SERIES[0]}
-    colours = dict(zip(greys, ("var(--muted)", "var(--ink)"), strict=False))
-    colours |= dict(zip(names, cycle(SERIES), strict=False))
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, so that it has the same in every chart of a page."""
+    return dict(zip(dict.fromkeys(names), cycle(SERIES), strict=False))
+
+
+def series(colours: Mapping[str, str], legend: bool = True) -> dict[str, Any]:
+    """The channel of the field ``series``, in these colours; a page about a single thing needs no legend for it."""
+    if not legend and len(colours) == 1:
+        return {"value": next(iter(colours.values()))}
     return category("series", scale={"domain": list(colours), "range": list(colours.values())})
 
 
@@ -99,6 +105,8 @@ def _inline(svg: str, name: str) -> Markup:
     for element in root.iter():
         for attribute in [key for key in element.attrib if key in _IDLE or key.startswith("aria-")]:
             del element.attrib[attribute]
+        for attribute in _GEOMETRY & element.attrib.keys():
+            element.set(attribute, _LONG.sub(lambda number: f"{float(number[0]):.2f}", element.attrib[attribute]))
     root.set("role", "img")
     root.set("aria-label", name)
     return Markup(ElementTree.tostring(root, encoding="unicode"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sslrec_core.pages.charts import category, draw, layer, quantity, series
+from sslrec_core.pages.charts import category, draw, layer, palette, quantity, series
 from sslrec_core.pages.parts import Beside, Chart, Part, Remark, Section, Table, Text
 from sslrec_core.reporting.looking import TAIL, Lists, Seen
 
@@ -27,11 +27,17 @@ def slices(seen: Sequence[Seen], judge: str) -> list[Part]:
     if not sliced:
         return [Remark("The evaluator measures no groups of users or items.")]
     metric = judge if judge in sliced else sliced[0]
-    charts = [chart for kind, title in KINDS.items() if (chart := _slice_chart(kind, title, metric, tables))]
-    return [Beside(charts), *(_every_metric(group, metric, table) for group, table in tables.items())]
+    colours = palette(one.group for one in seen)
+    charts = [_slice_chart(kind, title, metric, tables, colours) for kind, title in KINDS.items()]
+    return [
+        Beside([chart for chart in charts if chart]),
+        *(_every_metric(group, metric, table) for group, table in tables.items()),
+    ]
 
 
-def _slice_chart(kind: str, title: str, metric: str, tables: Mapping[str, Mapping[str, float]]) -> Chart | None:
+def _slice_chart(
+    kind: str, title: str, metric: str, tables: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]
+) -> Chart | None:  # fmt: skip
     start = f"{metric}/{kind}"
     rows = [
         {"series": group, "slice": key.removeprefix(start), "value": value}
@@ -42,7 +48,7 @@ def _slice_chart(kind: str, title: str, metric: str, tables: Mapping[str, Mappin
     if not rows:
         return None
     order = list(dict.fromkeys(str(row["slice"]) for row in rows))
-    colour = series(list(tables))
+    colour = series({group: colours[group] for group in tables}, legend=len(colours) > 1)
     value = quantity("value", f"test {metric}")
     means = [{"series": group, "value": table[metric]} for group, table in tables.items() if metric in table]
     broken = {"type": "rule", "strokeDash": [3, 3], "opacity": 0.8}
@@ -76,8 +82,9 @@ def popularity(seen: Sequence[Seen]) -> list[Part]:
     for one in seen:
         if one.lists is not None:
             by_data.setdefault(one.data, {})[one.group] = one.lists
+    colours = palette(one.group for one in seen)
     return [
-        Beside([_popularity_chart(found), Section("In figures", _popularity_figures(found))])
+        Beside([_popularity_chart(found, colours), Section("In figures", _popularity_figures(found))])
         for found in by_data.values()
     ]
 
@@ -87,15 +94,15 @@ def _popularity_figures(found: Mapping[str, Lists]) -> list[Part]:
     lists = next(iter(found.values()))
     rows = [(name, *(values[name] for values in measures.values())) for name in lists.measures()]
     about = (
-        "Coverage is the share of the catalogue that is recommended to anybody; Gini tells how unequally (0 all alike, 1 "
-        "a single item); popularity is the mean of the training interactions of recommended items; the tail lies "
+        "Coverage is the share of the catalogue that is recommended to anybody; Gini tells how unequally (0 all alike, "
+        "1 a single item); popularity is the mean of the training interactions of recommended items; the tail lies "
         f"outside the most popular items that hold {TAIL:.0%} of the training interactions."
     )
     table = Table(f"Lists of {lists.k} for the {lists.users:,} users of the test part", ("measure", *measures), rows)
     return [table, Text(about)]
 
 
-def _popularity_chart(found: Mapping[str, Lists]) -> Chart:
+def _popularity_chart(found: Mapping[str, Lists], colours: Mapping[str, str]) -> Chart:
     first = next(iter(found.values()))
     order = first.training.sort(descending=True, stable=True).indices
     n = len(order)
@@ -107,11 +114,11 @@ def _popularity_chart(found: Mapping[str, Lists]) -> Chart:
         return values
 
     chosen = {"chosen in training": shares(first.training), "chosen in the test part": shares(first.chosen)}
-    recommended = {
-        f"recommended by {group}" if len(found) > 1 else "recommended": shares(lists.recommended)
-        for group, lists in found.items()
+    by = {group: f"recommended by {group}" if len(found) > 1 else "recommended" for group in found}
+    columns = {**chosen, **{by[group]: shares(lists.recommended) for group, lists in found.items()}}
+    shades = dict(zip(chosen, ("var(--muted)", "var(--ink)"), strict=True)) | {
+        by[group]: colours[group] for group in by
     }
-    columns = {**chosen, **recommended}
     rows = [
         {"series": name, "rank": rank, "share": share, "by": "users" if name in chosen else "model"}
         for name, values in columns.items()
@@ -124,7 +131,7 @@ def _popularity_chart(found: Mapping[str, Lists]) -> Chart:
     )  # fmt: skip
     y = quantity("share", axis={"format": "%"}, scale={"domain": [0, 1]})
     dash = category("by", legend=None, scale={"domain": ["model", "users"], "range": [[1, 0], [4, 3]]})
-    spec = layer(rows, {"type": "line"}, x=x, y=y, color=series(list(recommended), list(chosen)), strokeDash=dash)
+    spec = layer(rows, {"type": "line"}, x=x, y=y, color=series(shades), strokeDash=dash)
     cells = [(rank, *values) for rank, *values in zip(ranks.tolist(), *columns.values(), strict=True)]
     caption = (
         f"Share that falls on the n most popular of {n:,} items; a curve above the others favours what is popular."

@@ -38,6 +38,8 @@ EXAMPLE_LENGTH = 10
 """Items of a list that is shown."""
 KNOWN_SHOWN = 10
 """Training items that are shown beside it."""
+ROUNDING = 1e-6
+"""Share of the variance below which an axis is nothing but rounding."""
 HISTORIES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Users shown as examples, by their place in the order of the lengths of their histories."""
 
@@ -275,12 +277,14 @@ def _classes(popularity: Tensor, items: Tensor) -> tuple[Tensor, tuple[str, ...]
 def _principal(centred: Tensor) -> tuple[Tensor, tuple[float, float]]:
     """The two axes of greatest variance ``[dim, 2]``, each towards its largest coordinate, and the shares they hold."""
     values, axes = torch.linalg.eigh(centred.double().T @ centred.double())
-    total = float(values.clamp(min=0).sum())
-    axes = F.pad(axes.flip(1)[:, :2], (0, max(0, 2 - axes.shape[1])))
+    values, axes = values.flip(0)[:2].clamp(min=0), axes.flip(1)[:, :2]
+    shares = values / values.new_tensor(float(centred.double().square().sum())).clamp(min=torch.finfo().tiny)
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
-    axes = axes * torch.where(largest < 0, -1.0, 1.0)
-    shares = [float(value) / total if total else 0.0 for value in values.flip(0)[:2].clamp(min=0)]
-    return axes.to(centred.dtype), (shares[0], shares[1] if len(shares) > 1 else 0.0)
+    # Where all vectors lie on a line, what is left is rounding, which would be drawn as large as the rest.
+    axes = axes * torch.where(largest < 0, -1.0, 1.0) * (shares > ROUNDING)
+    missing = 2 - len(shares)
+    first, second = F.pad(shares, (0, missing)).tolist()
+    return F.pad(axes, (0, missing)).to(centred.dtype), (first, second)
 
 
 def examples(run: Run, k: int, names: Names) -> list[Example]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from sslrec_core.comparing.runs import Group, check_comparable, differences
 from sslrec_core.config import leaves, toml_value
 from sslrec_core.errors import ConfigError
-from sslrec_core.pages.charts import draw, layer, quantity, series
+from sslrec_core.pages.charts import draw, layer, palette, quantity, series
 from sslrec_core.pages.parts import Beside, Cell, Chart, Number, Part, Remark, Section, Table, Text
 from sslrec_core.reporting.story import Story
 
@@ -130,13 +130,14 @@ def curves(stories: Sequence[Story], wanted: Sequence[str]) -> Section:
     """Metrics of the part that chooses, epoch by epoch."""
     title = "Learning curves"
     names = chosen_metrics(stories, wanted)
-    charts = [chart for name in names if (chart := _learning(name, stories))]
+    colours = palette(story.group for story in stories)
+    charts = [chart for name in names if (chart := _learning(name, stories, colours))]
     if not charts:
         return Section(title, [Remark("No epoch was judged: the model trains in one go, or the run has just begun.")])
     return Section(title, [Beside(charts)])
 
 
-def _learning(name: str, stories: Sequence[Story]) -> Chart | None:
+def _learning(name: str, stories: Sequence[Story], colours: Mapping[str, str]) -> Chart | None:
     lines = {story: points for story in stories if (points := story.curve(name))}
     if not lines:
         return None
@@ -148,7 +149,7 @@ def _learning(name: str, stories: Sequence[Story]) -> Chart | None:
     ]
     part = "validation" if all(story.split == "valid" for story in stories) else "selecting"
     dots = "" if not best else " The dot is the best epoch by the judge."
-    return line_chart(f"{name} by epoch", f"On the {part} part.{dots}", lines, name, best)
+    return line_chart(f"{name} by epoch", f"On the {part} part.{dots}", lines, colours, name, best)
 
 
 def losses(stories: Sequence[Story]) -> Section:
@@ -161,21 +162,19 @@ def losses(stories: Sequence[Story]) -> Section:
     if not found:
         return Section(title, [Remark("No loss was recorded: the model is fitted without steps, or has just begun.")])
     stages = {stage for stage, _ in found}
+    colours = palette(story.group for story in stories)
     charts = []
     for (stage, term), lines in found.items():
         where = f", stage {stage}" if len(stages) > 1 else ""
         caption = "Mean over the epoch's steps, weighted as it is minimised."
-        charts.append(line_chart(f"{term}{where}", caption, lines, term, []))
+        charts.append(line_chart(f"{term}{where}", caption, lines, colours, term))
     return Section(title, [Beside(charts)])
 
 
 def line_chart(
-    title: str,
-    caption: str,
-    lines: Mapping[Story, Points],
-    value: str,
-    dots: Sequence[Mapping[str, Any]],
-) -> Chart:
+    title: str, caption: str, lines: Mapping[Story, Points], colours: Mapping[str, str], value: str,
+    dots: Sequence[Mapping[str, Any]] = (),
+) -> Chart:  # fmt: skip
     """A line for each run, in the colour of its group; long ones are drawn and listed by every n-th epoch."""
     step = max(1, -(-max(map(len, lines.values())) // POINTS))
     thin = {story: _thinned(points, step, {dot["epoch"] for dot in dots}) for story, points in lines.items()}
@@ -186,7 +185,8 @@ def line_chart(
     ]
     x = quantity("epoch", "epoch", axis={"format": "d", "tickMinStep": 1})
     y = quantity("value", scale={"zero": False}, axis={"format": ".4~r"})
-    colour = series(list(dict.fromkeys(story.group for story in thin)))
+    used = {story.group for story in thin}
+    colour = series({group: shade for group, shade in colours.items() if group in used}, legend=len(colours) > 1)
     line = {"type": "line", "point": all(len(points) == 1 for points in thin.values())}
     dot = {"type": "point", "filled": True, "size": 55, "opacity": 1}
     spec = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sslrec_core.pages.charts import RAMP, category, draw, layer, quantity, series
+from sslrec_core.pages.charts import RAMP, category, draw, layer, palette, quantity, series
 from sslrec_core.pages.parts import Beside, Chart, Part, Remark, Table
 from sslrec_core.reporting.looking import LISTENERS, SAMPLE, Map, Seen
 from sslrec_core.reporting.story import Story
@@ -103,10 +103,12 @@ def _plane(seen: Sequence[Seen], stories: Sequence[Story]) -> Chart | None:
             story.curve("alignment"), story.curve("uniformity"), strict=False
         )
     ]
+    colours = palette(one.group for one in seen)
+    shades = {RANDOM: "var(--muted)", **{group: colours[group] for group, _ in found}}
     scale = {"zero": False, "padding": 12}
     axes: dict[str, Any] = {
         "x": quantity("uniformity", "uniformity", scale=scale), "y": quantity("alignment", "alignment", scale=scale),
-        "color": series(list(dict.fromkeys(group for group, _ in found)), [RANDOM]),
+        "color": series(shades),
     }  # fmt: skip
     shape = category("pairs", "pairs", sort=["training", "test", "random"], legend={"columns": 3})
     line = {"type": "line", "strokeWidth": 1, "opacity": 0.6}

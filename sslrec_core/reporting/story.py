@@ -150,7 +150,9 @@ def read_all(directories: Sequence[Path]) -> tuple[list[Story], list[Group]]:
 
     groups.sort(key=value, reverse=True)
     of = {record.directory: group.name for group in groups for record in group.records}
-    return [replace(story, group=of[story.record.directory]) for story in stories], groups
+    stories = [replace(story, group=of[story.record.directory]) for story in stories]
+    places = {group.name: place for place, group in enumerate(groups)}
+    return sorted(stories, key=lambda story: (places[story.group], story.record.seed)), groups
 
 
 def _text(name: str) -> str:
@@ -161,7 +163,7 @@ def _text(name: str) -> str:
 def reason(error: Exception) -> str:
     """Why something could not be done, in a line."""
     if isinstance(error, SslrecError):
-        return shorten("; ".join([error.problem, *error.facts]), LONGEST_REASON, placeholder=" …")
+        return shorten("; ".join([error.problem, *error.facts[:1]]), LONGEST_REASON, placeholder=" …")
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, KeyError):
