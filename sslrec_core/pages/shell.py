@@ -40,9 +40,10 @@ def render(
     environment = _environment(package)
     css = [_source(environment, name) for name in ("page.css", *styles)]
     js = [_source(environment, name) for name in ("page.js", *scripts)]
-    return environment.get_template(template).render(
-        {**values, "styles": [*map(Markup, css)], "scripts": [*map(Markup, js)], "policy": policy(css, js, connect)}
-    )
+    inside = {"styles": [*map(Markup, css)], "scripts": [*map(Markup, js)], "policy": policy(css, js, connect)}
+    page = environment.get_template(template).render({**values, **inside})
+    # A file's name may hold bytes that are no text in any encoding.
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def policy(styles: Sequence[str], scripts: Sequence[str], connect: bool = False) -> str:
