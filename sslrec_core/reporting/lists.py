@@ -63,7 +63,7 @@ def _slice_chart(
     cells = [(cut, *(table.get(start + cut) for table in tables.values())) for cut in order]
     drawing = draw(spec, f"{title}: {', '.join(order)}")
     caption = f"Test {metric}; the broken line is the mean over everybody."
-    return Chart(title, caption, drawing, Table(f"Test {metric}", (kind.rstrip(":"), *tables), cells))
+    return Chart(title, caption, drawing, Table(f"{title}: test {metric}", (kind.rstrip(":"), *tables), cells))
 
 
 def _every_metric(group: str, metric: str, table: Mapping[str, float]) -> Table:

@@ -261,7 +261,7 @@ def environment(stories: Sequence[Story]) -> Section:
         name = str(story.record.config["data"]["name"])
         counts = [(str(key), value) for key, value in data.get("counts", {}).items()]
         if counts and name not in tables:
-            tables[name] = Table(f"{name} as it was prepared", ("", "count"), counts)
+            tables[name] = Table(f"{name} as it was prepared", ("what", "count"), counts)
             parts.append(tables[name])
             parts += [Text(f"{note[:1].upper()}{note[1:]}.") for note in map(str, data.get("notes", []))]
         facts = [(key, _flat(value)) for key, value in known.items() if key != "data" and value not in (None, "")]

@@ -79,8 +79,8 @@ def _map_chart(group: str, found: Map, several: bool) -> Chart:
         f"components).{f' The crosses are {len(people):,} users.' if people else ''}"
     )
     cells = [(row["item"], row["x"], row["y"], row["popularity"]) for row in rows]
-    table = Table("The items of the map", ("item", *titles, "training interactions"), cells)
     title = f"Map of {group}" if several else "Map of the items"
+    table = Table(f"{title}: where they lie", ("item", *titles, "training interactions"), cells)
     return Chart(title, caption, draw(spec, f"{title}, coloured by popularity"), table)
 
 
