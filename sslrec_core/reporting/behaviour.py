@@ -41,7 +41,7 @@ def _examples(seen: Sequence[Seen]) -> list[Part]:
     """Those of the first run that has some: groups come best first."""
     first = next((one for one in seen if one.examples), None)
     if first is None or first.examples is None:
-        return _missing(seen, "examples") or [Remark("No user has both training and test items.")]
+        return [*(_missing(seen, "examples") or [Remark("No user has both training and test items.")])]
     of = f" Lists of {first.group}." if len(seen) > 1 else ""
     intro = Text(f"Users with few to many training items, the same in every report about these data.{of}")
     return [intro, Beside([_person(example) for example in first.examples])]

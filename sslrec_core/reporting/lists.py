@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslrec_core.pages.charts import category, draw, layer, palette, quantity, series
-from sslrec_core.pages.parts import Beside, Chart, Part, Remark, Section, Table, Text
+from sslrec_core.pages.parts import Beside, Cell, Chart, Part, Remark, Section, Table, Text
 from sslrec_core.reporting.looking import TAIL, Lists, Seen
 
 RANKS = 60
@@ -92,7 +92,7 @@ def popularity(seen: Sequence[Seen]) -> list[Part]:
 def _popularity_figures(found: Mapping[str, Lists]) -> list[Part]:
     measures = {group: lists.measures() for group, lists in found.items()}
     lists = next(iter(found.values()))
-    rows = [(name, *(values[name] for values in measures.values())) for name in lists.measures()]
+    rows: list[list[Cell]] = [[name, *(values[name] for values in measures.values())] for name in lists.measures()]
     about = (
         "Coverage is the share of the catalogue that is recommended to anybody; Gini tells how unequally (0 all alike, "
         "1 a single item); popularity is the mean of the training interactions of recommended items; the tail lies "
@@ -106,7 +106,7 @@ def _popularity_chart(found: Mapping[str, Lists], colours: Mapping[str, str]) ->
     first = next(iter(found.values()))
     order = first.training.sort(descending=True, stable=True).indices
     n = len(order)
-    ranks = torch.logspace(0, math.log10(n), RANKS).round().long().clamp(1, n).unique()
+    ranks = torch.unique(torch.logspace(0, math.log10(n), RANKS).round().long().clamp(1, n))
 
     def shares(counts: Tensor) -> list[float]:
         total = counts[order].double().cumsum(0)

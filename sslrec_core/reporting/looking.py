@@ -266,7 +266,7 @@ def draw_map(run: Run) -> Map:
 def _classes(popularity: Tensor, items: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """The class of popularity of each of ``items``, and what the classes are called, rarest first."""
     ordered = popularity.sort().values
-    cuts = ordered[(torch.tensor(CLASSES) * (len(ordered) - 1)).long()].unique()
+    cuts = torch.unique(ordered[(torch.tensor(CLASSES) * (len(ordered) - 1)).long()])
     cuts = cuts[cuts < ordered[-1]]
     lows = [int(ordered[0]), *(cuts + 1).tolist()]
     highs = [*cuts.tolist(), int(ordered[-1])]
@@ -295,7 +295,7 @@ def examples(run: Run, k: int, names: Names) -> list[Example]:
     if not len(asking):
         return []
     ordered = asking[known[asking].argsort(stable=True)]
-    places = (torch.tensor(HISTORIES) * (len(ordered) - 1)).round().long().unique()
+    places = torch.unique((torch.tensor(HISTORIES) * (len(ordered) - 1)).round().long())
     with judging(run.model):
         scorer = run.model.scorer()
         (queries,) = run.data.queries("test", len(places), users=ordered[places.to(run.device)])

@@ -56,6 +56,8 @@ class Story:
             config = tomllib.loads(text)
             for section, key in NEEDED:
                 config[section][key]
+            if loose := [key for key, value in config.items() if not isinstance(value, dict)]:
+                raise ValueError(f"{', '.join(loose)} stands outside all sections")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"the run in {directory} cannot be read", f"{CONFIG}: {reason(error)}", fix="leave it out"
@@ -69,7 +71,8 @@ class Story:
     @property
     def judge(self) -> str | None:
         """The metric that chooses the best epoch."""
-        return self.record.config.get("train", {}).get("judge")
+        judge = self.record.config.get("train", {}).get("judge")
+        return judge if isinstance(judge, str) else None
 
     @property
     def length(self) -> int:
@@ -185,7 +188,8 @@ def _environment(directory: Path, gaps: list[str]) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         gaps.append(f"{ENVIRONMENT} cannot be read: {reason(error)}.")
         return {}
-    return found if isinstance(found, dict) else {}
+    sound = isinstance(found, dict) and isinstance(found.get("data", {}), dict)
+    return found if sound else {}
 
 
 def _events(directory: Path, gaps: list[str]) -> tuple[Event, ...]:
