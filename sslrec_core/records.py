@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sslrec_core.config import leaves
 from sslrec_core.errors import CheckpointError
 from sslrec_core.files import storage, write_text
-from sslrec_core.settings import RunConfig
+
+if TYPE_CHECKING:
+    from sslrec_core.settings import RunConfig
 
 CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
 BEST, LAST = "best.safetensors", "last.safetensors"

@@ -25,6 +25,8 @@ COMMANDS = {
     "sweep": "sslrec_core.cli.sweep:command",
     "evaluate": "sslrec_core.cli.evaluate:command",
     "compare": "sslrec_core.cli.compare:command",
+    "watch": "sslrec_core.cli.watch:command",
+    "board": "sslrec_core.cli.board:command",
     "recommend": "sslrec_core.cli.recommend:command",
     "data": "sslrec_core.cli.data:app",
     "list": "sslrec_core.cli.list:command",

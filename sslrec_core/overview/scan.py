@@ -16,8 +16,8 @@ from typing import Any, Literal
 from sslrec_core.errors import ConfigError
 from sslrec_core.files import is_held
 from sslrec_core.overview.events import Events
+from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
 from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, RESULT, Result, read_result, settings_of, terms_of
-from sslrec_core.settings import PROTOCOLS, SELECTED_ON_TEST
 
 REPORT = "report.html"
 """The page about a run, where there is one, in its directory."""
