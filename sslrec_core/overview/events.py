@@ -10,7 +10,7 @@ from typing import Any
 
 RECENT = 5
 """Epochs over which the time of one is averaged."""
-POINTS = 100
+POINTS = 60
 """Of a curve, at most."""
 
 Curve = list[tuple[int, float]]

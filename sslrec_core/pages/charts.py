@@ -21,7 +21,7 @@ RAMP = tuple(f"var(--ramp-{number})" for number in range(1, 6))
 WIDTH, HEIGHT = 400, 220
 """Of the plotted area; a chart and its axes then fit a telephone without shrinking much."""
 
-_THEME: Mapping[str, Any] = {
+THEME: Mapping[str, Any] = {
     "aria": False,  # the drawing has one name, and its figures stand beside it as a table
     "background": None,
     "font": "sans-serif",
@@ -42,7 +42,7 @@ _THEME: Mapping[str, Any] = {
     "rule": {"color": "var(--muted)"},
     "text": {"color": "var(--ink)", "fontSize": 11},
 }  # fmt: skip
-
+"""The configuration of every chart."""
 
 _IDLE = ("role", "version", "class", "pointer-events", "stroke-miterlimit")
 """Attributes of the drawing that a page has no use for."""
@@ -58,14 +58,27 @@ def draw(spec: Mapping[str, Any], name: str) -> Markup:
     Raises:
         ConfigError: the extra ``report`` is not installed.
     """
+    size = {} if "facet" in spec or "hconcat" in spec else {"width": WIDTH, "height": HEIGHT}
+    return _inline(_library().vegalite_to_svg(json.dumps({**size, **spec, "config": THEME})), name)
+
+
+def library() -> str:
+    """The script of Vega-Embed with all that it needs, for pages whose charts follow what a reader chooses.
+
+    Raises:
+        ConfigError: the extra ``report`` is not installed.
+    """
+    return str(_library().javascript_bundle())
+
+
+def _library() -> Any:
     try:
         import vl_convert
     except ImportError as error:
         raise ConfigError(
             "charts need the library vl-convert", "it is not installed", fix="pip install 'sslrec-core[report]'"
         ) from error
-    size = {} if "facet" in spec or "hconcat" in spec else {"width": WIDTH, "height": HEIGHT}
-    return _inline(vl_convert.vegalite_to_svg(json.dumps({**size, **spec, "config": _THEME})), name)
+    return vl_convert
 
 
 def _inline(svg: str, name: str) -> Markup:
