@@ -5,14 +5,15 @@
   const data = JSON.parse(byId("board").textContent);
   const NOWHERE = "–";
 
+  const there = (value) => value !== null && value !== undefined;
   // An element with attributes, listeners (on…) and children; text stays text.
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+      else if (there(value) && value !== false) element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    element.append(...children.flat().filter(there));
     return element;
   };
 
@@ -40,10 +41,10 @@
 
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const spread = (values) => Math.sqrt(values.reduce((sum, value) => sum + (value - mean(values)) ** 2, 0) / (values.length - 1));
-  const known = (values) => values.filter((value) => value !== null && value !== undefined);
+  const known = (values) => values.filter(there);
   const middle = (values) => (known(values).length ? mean(known(values)) : null);
   const figure = (value) => {
-    if (value === null || value === undefined) return NOWHERE;
+    if (!there(value)) return NOWHERE;
     const size = Math.abs(value);
     if (value === 0 || (size >= 1e-3 && size < 100)) return value.toFixed(4);
     return size >= 100 && size < 1e6 ? value.toFixed(1) : value.toPrecision(3);
@@ -201,7 +202,7 @@
 
   const runRow = (table, group, run, columns) => {
     const alone = { ...group, runs: [run] };
-    const place = run.at === null || run.at === undefined ? "" : `, best at epoch ${run.at}`;
+    const place = !there(run.at) ? "" : `, best at epoch ${run.at}`;
     const title = make("th", { scope: "row" }, `seed ${run.seed ?? NOWHERE}${place} `, reportLink(run, "report"),
       make("small", { class: "options" }, run.path, run.preset ? ` · preset ${run.preset}` : ""));
     return make("tr", { class: "run" }, make("td"), title, make("td"), columns.slice(2).map((column) => cell(column, table, alone, new Map())));
@@ -270,7 +271,7 @@
         return place < 0 ? undefined : data.groups[id].values[place];
       });
       if (values.every((value) => value === values[0])) return [];
-      return [make("tr", {}, make("th", { scope: "row" }, key), values.map((value) => make("td", { class: "figure" }, value === undefined || value === null ? NOWHERE : optionValue(value))))];
+      return [make("tr", {}, make("th", { scope: "row" }, key), values.map((value) => make("td", { class: "figure" }, there(value) ? optionValue(value) : NOWHERE)))];
     });
   };
 
@@ -290,7 +291,7 @@
       ids.map((id, place) => make("option", { value: id, selected: id === base }, names[place])));
     const why = tables.length > 1 ? "these rows are of different data or protocols" : `these rows differ in ${[...others].filter(Boolean).join(", ")}`;
     const settings = settingRows(ids);
-    section.replaceChildren(
+    section.replaceChildren(...[
       make("h2", { id: "compared", tabindex: "-1", "data-key": "compared" }, `Compared: ${count(ids.length, "row")}`),
       make("div", { class: "bar" }, apart ? null : make("label", {}, "Differences to ", picker),
         make("button", { type: "button", "data-key": "close", onclick: () => { update({ compare: "" }); focusOn("compare"); } }, "Close the comparison")),
@@ -298,7 +299,8 @@
       tables.some((table) => table.label) ? make("p", { class: "remark loud" }, "Figures selected on test.") : null,
       tableIn(state.part === "test" ? "Metrics on the test part" : "Metrics on the selecting part", "compare-metrics", ["Metric", ...names], metricRows(tables, ids, base, apart)),
       make("div", { class: "charts" }, ...["judged", "lost"].map(figureFor)),
-      settings.length ? tableIn("Settings that differ", "compare-settings", ["Setting", ...names], settings) : make("p", {}, "Their settings are the same."));
+      settings.length ? tableIn("Settings that differ", "compare-settings", ["Setting", ...names], settings) : make("p", {}, "Their settings are the same."),
+    ].filter(there));
     drawCurves(ids, names).catch((error) => byId("drawn-judged").replaceChildren(make("p", { class: "remark loud" }, `The curves cannot be drawn: ${error.message}`)));
   };
 
