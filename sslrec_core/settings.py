@@ -21,6 +21,7 @@ from sslrec_core.errors import ConfigError
 from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
 from sslrec_core.registry import Entry, registry
 
+
 class TrainConfig(Config):
     """How long, in what portions and judged by what a model trains."""
 

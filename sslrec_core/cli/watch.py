@@ -74,7 +74,9 @@ def _screen(scanner: Scanner, console: Console, height: int | None) -> Renderabl
     ended = sorted([*of["complete"], *of["interrupted"]], key=lambda seen: -seen.changed)
     lines.append(Text())
     lines += [_ended(seen, scanner.root, now) for seen in ended[: max(0, min(ENDED, room - len(lines)))]]
-    lines += [_unreadable(seen, scanner.root) for seen in of["unreadable"][: max(0, min(UNREADABLE, room - len(lines)))]]
+    lines += [
+        _unreadable(seen, scanner.root) for seen in of["unreadable"][: max(0, min(UNREADABLE, room - len(lines)))]
+    ]
     for line in lines:
         line.truncate(console.width, overflow="ellipsis")
     return Group(*lines)

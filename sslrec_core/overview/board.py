@@ -22,9 +22,9 @@ Json = dict[str, Any]
 def board(runs: Sequence[Seen], root: Path, link: Link) -> Json:
     """What the page shows.
 
-    ``tables`` come by dataset and protocol, each with the names of its columns (``metrics``, ``keys`` of settings) and the
-    ids of its groups; ``groups`` by id hold runs that differ by their seed alone, with figures in the order of those names;
-    ``unreadable`` is a list of paths and reasons.
+    ``tables`` come by dataset and protocol, each with the names of its columns (``metrics``, and ``keys`` of settings)
+    and the ids of its groups.  ``groups`` by id hold runs that differ by their seed alone, with figures in the order of
+    those names.  ``unreadable`` is a list of paths and reasons.
     """
     together: dict[tuple[str, str, str], list[Seen]] = {}
     for seen in runs:
@@ -73,7 +73,14 @@ def _table(key: tuple[str, str, str], runs: Sequence[Seen], root: Path, link: Li
             "other": _unlike(first.terms, usual),
             "runs": [_run(seen, metrics, root, link) for seen in sorted(members, key=lambda seen: seen.seed or 0)],
         }
-    table = {"id": _id(*key), "dataset": dataset, "protocol": protocol, "label": label, "metrics": metrics, "keys": keys}
+    table = {
+        "id": _id(*key),
+        "dataset": dataset,
+        "protocol": protocol,
+        "label": label,
+        "metrics": metrics,
+        "keys": keys,
+    }
     judges = Counter(seen.judge for seen in runs if seen.judge)
     return {**table, "judge": judges.most_common(1)[0][0] if judges else None, "groups": list(groups)}, groups
 

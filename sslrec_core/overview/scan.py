@@ -8,12 +8,13 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from sslrec_core.errors import ConfigError
+from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import is_held
 from sslrec_core.overview.events import Events
 from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
@@ -25,7 +26,7 @@ REPORT = "report.html"
 State = Literal["running", "complete", "interrupted", "unreadable"]
 Signature = tuple[tuple[int, int] | None, ...]
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError)
 """What a file raises that is not what it should be."""
 _PRESET = re.compile(r"# preset (\S+)$", re.MULTILINE)
 
@@ -76,8 +77,8 @@ class Seen:
     @property
     def limit(self) -> int | None:
         """Epochs at most of the stage that the run is in, where that is known: others have limits of their own."""
-        asked = self._option("train", "epochs")
-        return int(asked) if asked and self.events and self.events.stage == "train" else None
+        asked = int(self._option("train", "epochs") or 0)
+        return asked if asked and self.events and self.events.stage == "train" else None
 
     @property
     def label(self) -> str | None:
@@ -141,9 +142,7 @@ class Seen:
 
 def _holds(wanted: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     return all(
-        config.get(section, {}).get(key) == value
-        for section, values in wanted.items()
-        for key, value in values.items()
+        config.get(section, {}).get(key) == value for section, values in wanted.items() for key, value in values.items()
     )
 
 
@@ -233,11 +232,17 @@ def _changed(files: Mapping[str, os.stat_result]) -> float:
 def _read(directory: Path, files: Mapping[str, os.stat_result], held: bool, old: Events | None) -> Seen:
     if not files:
         raise PermissionError(f"{directory.name} cannot be opened")
-    text = (directory / CONFIG).read_text(encoding="utf-8")
-    config = tomllib.loads(text)
-    environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8")) if ENVIRONMENT in files else {}
-    preset = _PRESET.search(text)
-    result = read_result(directory) if RESULT in files else None
+    with _reading(CONFIG):
+        text = (directory / CONFIG).read_text(encoding="utf-8")
+        config, preset = tomllib.loads(text), _PRESET.search(text)
+    with _reading(ENVIRONMENT):
+        environment = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8")) if ENVIRONMENT in files else {}
+        if not isinstance(environment, dict):
+            raise ValueError("not a table")
+    with _reading(RESULT):
+        result = read_result(directory) if RESULT in files else None
+        if result is not None:
+            _ = [float(value) for value in (*result.metrics.values(), *result.selection.values(), result.seconds)]
     seen = Seen(
         directory,
         state="complete" if result is not None else "running" if held else "interrupted",
@@ -248,7 +253,9 @@ def _read(directory: Path, files: Mapping[str, os.stat_result], held: bool, old:
         changed=_changed(files),
         report=REPORT in files,
     )
-    _check(seen)
+    # What is shown is touched here, so that options of a wrong kind are found here and nowhere else.
+    with _reading(CONFIG):
+        _ = seen.model, seen.dataset, seen.seed, seen.limit, seen.protocol, seen.terms
     if result is None:
         same = old is not None and (old.split, old.judge) == (seen.select_on, seen.judge)
         events = old if same and old is not None else Events(directory / METRICS, seen.select_on, seen.judge)
@@ -256,13 +263,15 @@ def _read(directory: Path, files: Mapping[str, os.stat_result], held: bool, old:
     return seen
 
 
-def _check(seen: Seen) -> None:
-    """Touch what is shown, so that a run whose files are not what they should be is found here and nowhere else."""
-    _ = seen.model, seen.dataset, seen.seed, seen.limit, seen.protocol, seen.terms
-    if seen.result is not None:
-        for metrics in (seen.result.metrics, seen.result.selection):
-            _ = {name: float(value) for name, value in metrics.items()}
-        float(seen.result.seconds)
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Say which file is not what a run leaves."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except _UNREADABLE as error:
+        raise ValueError(f"{name}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -270,4 +279,4 @@ def _reason(error: Exception) -> str:
         return error.strerror or str(error)
     if isinstance(error, KeyError):
         return f"{error} is missing"
-    return str(error).splitlines()[0]
+    return str(error).partition("\n")[0]

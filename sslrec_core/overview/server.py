@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -135,6 +134,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen()  # from now on whoever asks waits instead of being refused
     except OSError as error:
         raise ConfigError(
             f"cannot serve on {host}:{port}", error.strerror or str(error), fix="--port 0 takes any that is free"

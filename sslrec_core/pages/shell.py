@@ -36,7 +36,7 @@ def render(
         template: File name in the folder ``templates`` of ``package``, or of this package.
         styles: Names of further style sheets in those folders.
         scripts: Names of further scripts in those folders; they run when the document is there.
-        dormant: Scripts by the ``id`` of the element that holds their text: large ones, which another starts if need be.
+        dormant: Large scripts, which another starts if need be, by the ``id`` of the element that holds their text.
         connect: Whether scripts may ask the server that the page came from.
     """
     asleep = dormant or {}

@@ -71,7 +71,9 @@
     return place < 0 ? [] : group.runs.map((run) => run[state.part][place]);
   };
   const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-  const optionText = (options) => Object.entries(options).map(([key, value]) => `${key.slice(key.lastIndexOf(".") + 1)}=${optionValue(value)}`).join(" ");
+  // The last word of an option tells what it is; where that is only "name", the word before it does.
+  const word = (key) => key.replace(/\.name$/, "").split(".").pop();
+  const optionText = (options) => Object.entries(options).map(([key, value]) => `${word(key)}=${optionValue(value)}`).join(" ");
   const optionValue = (value) => (value === null ? "none" : typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value));
   const nameOf = (group) => [group.model, optionText(group.options)].filter(Boolean).join(" ");
 
@@ -210,7 +212,7 @@
 
   const drawTable = (table, place) => {
     const groups = passing(table);
-    const section = sections.get(table.id) ?? make("section", { class: "board", "aria-labelledby": `t-${table.id}` },
+    const section = sections.get(table.id) ?? make("div", { class: "board" },
       make("h2", { id: `t-${table.id}` }), make("div", { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": `t-${table.id}`, "data-key": `scroll ${table.id}` }, make("table")), make("p"));
     sections.set(table.id, section);
     section.hidden = groups.length === 0;
@@ -275,13 +277,16 @@
     });
   };
 
+  let compared = ""; // what the comparison was drawn from: it is drawn anew when that changes, and not before
   const drawComparison = () => {
     const section = byId("comparison");
-    const ids = chosenGroups();
-    const open = state.compare === "1" && ids.length > 0;
-    section.hidden = !open;
-    section.className = "compare";
-    if (!open) { section.replaceChildren(); return; }
+    const ids = state.compare === "1" ? chosenGroups() : [];
+    const now = JSON.stringify([ids, state.base, state.part, ids.map((id) => data.groups[id])]);
+    if (now === compared) return;
+    compared = now;
+    section.hidden = !ids.length;
+    if (section.hidden) { section.replaceChildren(); return; }
+    const unfolded = [...section.querySelectorAll("details[open]")].map((details) => details.id);
     const tables = [...new Set(ids.map(tableOf))];
     const base = ids.includes(state.base) ? state.base : ids[0];
     const others = new Set(ids.map((id) => data.groups[id].other.join(", ")));
@@ -301,13 +306,14 @@
       make("div", { class: "charts" }, ...["judged", "lost"].map(figureFor)),
       settings.length ? tableIn("Settings that differ", "compare-settings", ["Setting", ...names], settings) : make("p", {}, "Their settings are the same."),
     ].filter(there));
+    for (const id of unfolded) byId(id).open = true;
     drawCurves(ids, names).catch((error) => byId("drawn-judged").replaceChildren(make("p", { class: "remark loud" }, `The curves cannot be drawn: ${error.message}`)));
   };
 
   const CURVES = { judged: ["Learning curves", "The judging metric on the selecting part, by epoch."], lost: ["Losses", "The sum of the losses, by epoch."] };
   const figureFor = (kind) => make("figure", {}, make("figcaption", {}, make("strong", {}, `${CURVES[kind][0]}. `), CURVES[kind][1]),
     make("div", { class: "drawing", id: `drawn-${kind}` }),
-    make("details", {}, make("summary", { "data-key": `figures ${kind}` }, "Figures", make("span", { class: "unseen" }, ` of the chart: ${CURVES[kind][0]}`)), make("div", { id: `figures-${kind}` })));
+    make("details", { id: `details-${kind}` }, make("summary", { "data-key": `figures ${kind}` }, "Figures", make("span", { class: "unseen" }, ` of the chart: ${CURVES[kind][0]}`)), make("div", { id: `figures-${kind}` })));
 
   const curvesOf = async (paths) => {
     if (!data.live) return JSON.parse(byId("curves").textContent);
@@ -337,6 +343,7 @@
       if (!points.length) { place.replaceChildren(make("p", { class: "remark" }, "These runs recorded none.")); continue; }
       await vegaEmbed(place, chart(points, names), { mode: "vega-lite", renderer: "svg", actions: false, tooltip: false, defaultStyle: false, ast: true, config: data.theme });
       const svg = place.querySelector("svg");
+      for (const part of svg.querySelectorAll("[role]")) part.removeAttribute("role"); // one picture, not a hundred
       svg.setAttribute("role", "img");
       svg.setAttribute("aria-label", `${CURVES[kind][0]} of ${names.join(", ")}`);
       const rows = points.map((point) => make("tr", {}, make("th", { scope: "row" }, point.row), make("td", { class: "figure" }, String(point.seed ?? NOWHERE)), make("td", { class: "figure" }, String(point.epoch)), make("td", { class: "figure" }, figure(point.value))));
@@ -345,7 +352,7 @@
   };
   const chart = (points, names) => ({
     width: 400, height: 220, data: { values: points },
-    mark: { type: "line", point: points.length < 3 ? true : false, interpolate: "linear" },
+    mark: { type: "line", point: new Set(points.map(({ epoch }) => epoch)).size < 3 },
     encoding: {
       x: { field: "epoch", type: "quantitative", title: "epoch", axis: { format: "d", tickMinStep: 1, grid: false } },
       y: { field: "value", type: "quantitative", title: null, scale: { zero: false } },
@@ -382,7 +389,7 @@
       const wanted = [...new Set(values)];
       if (name !== "state") wanted.sort();
       const options = [make("option", { value: "" }, "all"), ...wanted.map((value) => make("option", { value }, value))];
-      if (form.elements[name].options.length !== options.length) form.elements[name].replaceChildren(...options);
+      if (form.elements[name].textContent !== ["all", ...wanted].join("")) form.elements[name].replaceChildren(...options);
     }
     for (const name of ["q", "dataset", "model", "state", "part"]) if (form.elements[name].value !== state[name]) form.elements[name].value = state[name];
     const metrics = [...new Set(data.tables.flatMap((table) => table.metrics))];
