@@ -49,7 +49,7 @@ def curves(runs: Iterable[Seen], root: Path) -> Json:
             events = seen.events or Events(seen.directory / METRICS, seen.select_on, seen.judge).refresh()
         except OSError:
             continue  # deleted in the meantime: the next scan leaves it out
-        found[_path(seen, root)] = {"judged": _points(events.judged), "lost": _points(events.lost)}
+        found[_path(seen, root)] = {"judged": _points(events.judged, 60), "lost": _points(events.lost, 30)}
     return found
 
 
@@ -133,8 +133,8 @@ def _path(seen: Seen, root: Path) -> str:
     return seen.directory.relative_to(root).as_posix()
 
 
-def _points(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
-    return [(epoch, _short(value)) for epoch, value in thinned(curve)]
+def _points(curve: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float | None]]:
+    return [(epoch, _short(value)) for epoch, value in thinned(curve, points)]
 
 
 def _short(value: float | None) -> float | None:

@@ -10,8 +10,6 @@ from typing import Any
 
 RECENT = 5
 """Epochs over which the time of one is averaged."""
-POINTS = 60
-"""Of a curve, at most."""
 
 Curve = list[tuple[int, float]]
 """Pairs of an evaluation's epoch, counted over all stages, and a value."""
@@ -117,7 +115,7 @@ class Events:
             self.best, self.best_epoch, self.best_metrics = float(value), int(event["epoch"]), metrics
 
 
-def thinned(curve: Sequence[tuple[int, float]], points: int = POINTS) -> list[tuple[int, float]]:
+def thinned(curve: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float]]:
     """At most ``points`` points of ``curve``, evenly spread, with its first, last and highest."""
     if len(curve) <= points:
         return list(curve)

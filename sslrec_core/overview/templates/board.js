@@ -378,7 +378,7 @@
     const start = () => { update({ compare: "1" }); const title = byId("compared"); title.focus(); title.scrollIntoView(); };
     bar.replaceChildren(`${count(ids.length, "row")} selected`,
       make("button", { type: "button", "data-key": "compare", onclick: start }, "Compare"),
-      make("button", { type: "button", "data-key": "clear", onclick: () => { update({ chosen: "", compare: "", base: "" }); byId("main").focus(); } }, "Clear the selection"));
+      make("button", { type: "button", "data-key": "clear", onclick: () => { update({ chosen: "", compare: "", base: "" }); byId("main").focus(); } }, "Clear"));
   };
 
   const drawFilter = () => {
