@@ -97,7 +97,7 @@ def _running(seen: Seen, root: Path, now: float) -> list[Text]:
     limit = f"/{seen.limit}" if seen.limit is not None else ""
     pace = f"{events.pace:.3g} s an epoch" if events.pace is not None else ""
     left = f"at most {_clock(seen.left)} left" if seen.left is not None else ""
-    judged = {seen.judge: events.metrics[seen.judge]} if seen.judge in events.metrics else {}
+    judged = {name: value for name, value in events.metrics.items() if name == seen.judge}
     best = f"best {seen.best:.4g} at {seen.best_epoch}" if seen.best is not None else ""
     first = [f"{events.stage} {events.epoch}{limit}", pace, left, _ago(now - seen.changed)]
     second = [*_values(events.losses), *_values(judged), best]

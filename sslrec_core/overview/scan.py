@@ -67,7 +67,8 @@ class Seen:
     @property
     def judge(self) -> str | None:
         """The metric that chooses the epoch."""
-        return self._option("train", "judge")
+        judge = self._option("train", "judge")
+        return None if judge is None else str(judge)
 
     @property
     def select_on(self) -> str:
