@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
+REPORT = "report.html"
+"""The page about a run, if one was made."""
 
 MAY_DIFFER = ("run", "model", "train", "optim")
 """Sections of a configuration that may differ among runs that are compared; all else is data and protocol."""

@@ -39,6 +39,29 @@ def to_toml(values: Mapping[str, Any], comments: Mapping[str, str] | None = None
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
+def remarks(text: str) -> dict[str, str]:
+    """The ``comments`` that :func:`to_toml` wrote ``text`` with."""
+    found: dict[str, str] = {}
+    path = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            path = line.strip("[]") + "."
+            continue
+        key, _, rest = line.partition(" = ")
+        value, mark, comment = rest.rpartition("  # ")
+        if mark and _is_value(value):
+            found[path + key] = comment
+    return found
+
+
+def _is_value(text: str) -> bool:
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
 def _tables(
     table: Mapping[str, Any], path: tuple[str, ...], comments: Mapping[str, str]
 ) -> Iterator[list[tuple[str, str]]]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "sweep": "sslrec_core.cli.sweep:command",
     "evaluate": "sslrec_core.cli.evaluate:command",
     "compare": "sslrec_core.cli.compare:command",
+    "report": "sslrec_core.cli.report:command",
     "watch": "sslrec_core.cli.watch:command",
     "board": "sslrec_core.cli.board:command",
     "recommend": "sslrec_core.cli.recommend:command",

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from sslrec_core.files import storage, write_text
 from sslrec_core.overview.board import Json, board, curves
-from sslrec_core.overview.scan import REPORT, Seen
+from sslrec_core.overview.scan import Seen
 from sslrec_core.pages.charts import THEME, library
 from sslrec_core.pages.shell import render
+from sslrec_core.records import REPORT
 
 INDEX = "index.html"
 

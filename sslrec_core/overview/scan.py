@@ -18,10 +18,7 @@ from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import is_held
 from sslrec_core.overview.events import Events
 from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
-from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, RESULT, Result, read_result, settings_of, terms_of
-
-REPORT = "report.html"
-"""The page about a run, where there is one, in its directory."""
+from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, REPORT, RESULT, Result, read_result, settings_of, terms_of
 
 State = Literal["running", "complete", "interrupted", "unreadable"]
 Signature = tuple[tuple[int, int] | None, ...]

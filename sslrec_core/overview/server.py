@@ -12,8 +12,9 @@ from urllib.parse import quote
 from sslrec_core.errors import ConfigError
 from sslrec_core.overview.board import Json, board, curves
 from sslrec_core.overview.page import html
-from sslrec_core.overview.scan import REPORT, Scanner, Seen
+from sslrec_core.overview.scan import Scanner, Seen
 from sslrec_core.pages.charts import library
+from sslrec_core.records import REPORT
 
 try:
     import uvicorn

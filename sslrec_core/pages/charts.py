@@ -6,7 +6,9 @@ Colours are names of the page's style sheet (``var(--series-1)``), so that a dra
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
 
@@ -35,17 +37,44 @@ THEME: Mapping[str, Any] = {
     "legend": {
         "orient": "top", "direction": "horizontal", "labelColor": "var(--ink)", "titleColor": "var(--muted)",
         "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 11, "labelLimit": 360, "columns": 2,
-        "symbolStrokeWidth": 2, "offset": 8,
+        "symbolStrokeWidth": 2, "offset": 8, "columnPadding": 16,
     },
-    "header": {"labelColor": "var(--ink)", "titleColor": "var(--muted)", "labelFontSize": 11, "title": None},
     "line": {"strokeWidth": 1.75},
-    "rule": {"color": "var(--muted)"},
-    "text": {"color": "var(--ink)", "fontSize": 11},
 }  # fmt: skip
 """The configuration of every chart."""
 
 _IDLE = ("role", "version", "class", "pointer-events", "stroke-miterlimit")
 """Attributes of the drawing that a page has no use for."""
+_GEOMETRY = {"transform", "d", "x", "x2", "y", "y2"}
+_LONG = re.compile(r"\d+\.\d{3,}")
+"""A number with more places than a screen can show."""
+
+
+def quantity(field: str, title: str | None = None, **options: Any) -> dict[str, Any]:
+    """A channel of numbers."""
+    return {"field": field, "type": "quantitative", "title": title, **options}
+
+
+def category(field: str, title: str | None = None, **options: Any) -> dict[str, Any]:
+    """A channel of names."""
+    return {"field": field, "type": "nominal", "title": title, **options}
+
+
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, so that it has the same in every chart of a page."""
+    return dict(zip(dict.fromkeys(names), cycle(SERIES), strict=False))
+
+
+def series(colours: Mapping[str, str], legend: bool = True) -> dict[str, Any]:
+    """The channel of the field ``series``, in these colours; a page about a single thing needs no legend for it."""
+    if not legend and len(colours) == 1:
+        return {"value": next(iter(colours.values()))}
+    return category("series", scale={"domain": list(colours), "range": list(colours.values())})
+
+
+def layer(rows: Iterable[Mapping[str, Any]], mark: Mapping[str, Any], **channels: Any) -> dict[str, Any]:
+    """Rows drawn with a mark."""
+    return {"data": {"values": list(rows)}, "mark": mark, "encoding": channels}
 
 
 def draw(spec: Mapping[str, Any], name: str) -> Markup:
@@ -58,8 +87,8 @@ def draw(spec: Mapping[str, Any], name: str) -> Markup:
     Raises:
         ConfigError: the extra ``report`` is not installed.
     """
-    size = {} if "facet" in spec or "hconcat" in spec else {"width": WIDTH, "height": HEIGHT}
-    return _inline(_library().vegalite_to_svg(json.dumps({**size, **spec, "config": THEME})), name)
+    whole = {"width": WIDTH, "height": HEIGHT, **spec, "config": THEME}
+    return _inline(_library().vegalite_to_svg(json.dumps(whole)), name)
 
 
 def library() -> str:
@@ -83,10 +112,14 @@ def _library() -> Any:
 
 def _inline(svg: str, name: str) -> Markup:
     """``svg`` as one image called ``name``, whose parts are not read out one by one."""
+    # Names that people gave to runs and groups may hold letters that XML has no place for.
+    svg = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", svg)
     root = ElementTree.fromstring(svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
     for element in root.iter():
         for attribute in [key for key in element.attrib if key in _IDLE or key.startswith("aria-")]:
             del element.attrib[attribute]
+        for attribute in _GEOMETRY & element.attrib.keys():
+            element.set(attribute, _LONG.sub(lambda number: f"{float(number[0]):.2f}", element.attrib[attribute]))
     root.set("role", "img")
     root.set("aria-label", name)
     return Markup(ElementTree.tostring(root, encoding="unicode"))

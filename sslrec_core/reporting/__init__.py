@@ -1,0 +1,1 @@
+"""Reports: what runs recorded, and what their models do, as one page."""
