@@ -53,8 +53,7 @@ class Live:
     def run(self, path: str) -> Seen | None:
         """The run at ``path`` below the folder, written as the board writes it; None for anything else."""
         with self._lock:
-            if not self._runs:
-                self._look()
+            self._look()
             return self._runs.get(path)
 
     def _look(self) -> None:

@@ -165,11 +165,13 @@
   const progress = (run) => (run.state === "complete" || run.epoch === null ? "" : ` ${run.stage === "train" ? "" : `${run.stage} `}${run.epoch}${run.epochs ? `/${run.epochs}` : ""}`);
   const reportLink = (run, words) => run.report && make("a", { href: run.report, "data-key": `report ${run.path}`, "aria-label": `Report of ${run.path}` }, words);
 
-  const cell = (column, table, group, tops) => {
+  // Of other metrics than the judging one, the page does not know whether more is better.
+  const topOf = (table, groups) => Math.max(...known(groups.map((id) => middle(metricOf(table, data.groups[id], table.judge)))));
+  const cell = (column, table, group, top = NaN) => {
     const runs = group.runs;
     if (column.metric) {
-      const top = tops.get(column.key) === column.value(group) && tops.size > 0;
-      return make("td", { class: `figure${top ? " top" : ""}` }, withSpread(metricOf(table, group, column.metric)));
+      const mark = column.metric === table.judge && column.value(group) === top ? " top" : "";
+      return make("td", { class: `figure${mark}` }, withSpread(metricOf(table, group, column.metric)));
     }
     const texts = {
       state: () => states(runs),
@@ -181,7 +183,7 @@
     return make("td", { class: column.key === "state" ? null : "figure" }, texts[column.key]());
   };
 
-  const groupRows = (table, id, columns, tops) => {
+  const groupRows = (table, id, columns, top) => {
     const group = data.groups[id];
     const chosen = listOf("chosen").includes(id);
     const open = listOf("open").includes(id);
@@ -197,7 +199,7 @@
       only ? reportLink(only, "report") : null);
     const more = make("td", { class: "figure" },
       make("button", { type: "button", class: "seeds", "data-key": `open ${id}`, "aria-expanded": String(open), "aria-label": `${count(group.runs.length, "run")} of ${name}`, onclick: () => update(toggled("open", id)) }, String(group.runs.length)));
-    const cells = columns.slice(2).map((column) => cell(column, table, group, tops));
+    const cells = columns.slice(2).map((column) => cell(column, table, group, top));
     const row = make("tr", { class: chosen ? "chosen" : null }, make("td", {}, box), title, more, cells);
     return open ? [row, ...group.runs.map((run) => runRow(table, group, run, columns))] : [row];
   };
@@ -207,7 +209,7 @@
     const place = !there(run.at) ? "" : `, best at epoch ${run.at}`;
     const title = make("th", { scope: "row" }, `seed ${run.seed ?? NOWHERE}${place} `, reportLink(run, "report"),
       make("small", { class: "options" }, run.path, run.preset ? ` · preset ${run.preset}` : ""));
-    return make("tr", { class: "run" }, make("td"), title, make("td"), columns.slice(2).map((column) => cell(column, table, alone, new Map())));
+    return make("tr", { class: "run" }, make("td"), title, make("td"), columns.slice(2).map((column) => cell(column, table, alone)));
   };
 
   const drawTable = (table, place) => {
@@ -224,10 +226,10 @@
     const columns = columnsOf(table);
     const limit = shown.get(table.id) ?? place;
     const order = sorted(table, columns, groups);
-    const tops = new Map(columns.filter(({ metric }) => metric).map((column) => [column.key, Math.max(...known(groups.map((id) => column.value(data.groups[id]))))]));
+    const top = topOf(table, groups);
     scroll.firstChild.replaceChildren(
       make("thead", {}, make("tr", {}, make("td", {}), columns.map((column) => heading(table, column)))),
-      make("tbody", {}, order.slice(0, limit).flatMap((id) => groupRows(table, id, columns, tops))));
+      make("tbody", {}, order.slice(0, limit).flatMap((id) => groupRows(table, id, columns, top))));
     const rest = order.length - limit;
     foot.replaceChildren(...(rest > 0 ? [make("button", { type: "button", "data-key": `more ${table.id}`, onclick: () => { shown.set(table.id, limit + 100); update({}); } },
       `Show ${Math.min(rest, 100)} more of ${rest}`)] : []));
@@ -415,10 +417,13 @@
     if (byId("counts").textContent !== text) byId("counts").textContent = text;
   };
 
+  const LISTED = 100;
   const drawUnreadable = () => {
     const section = byId("unreadable");
     section.hidden = !data.unreadable.length;
-    const rows = data.unreadable.slice(0, 200).map(([path, why]) => make("li", {}, make("code", {}, path), ` ${why}`));
+    const rows = data.unreadable.slice(0, LISTED).map(([path, why]) => make("li", {}, make("code", {}, path), ` ${why}`));
+    const rest = data.unreadable.length - LISTED;
+    if (rest > 0) rows.push(make("li", {}, `and ${rest} more`));
     section.replaceChildren(make("h2", { id: "unread" }, `${count(data.unreadable.length, "run")} that cannot be read`), make("ul", {}, rows));
   };
 
