@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -48,7 +49,7 @@ def test_a_page_holds_all_runs_and_asks_for_nothing(runs: Path, capsys: pytest.C
     (runs / "whole" / "report.html").write_text("")
     assert board(runs) == 0 and "2 runs" in capsys.readouterr().out
     page = (runs / "board" / "index.html").read_text()
-    own = page.partition('id="vega"')[0]
+    own = html.unescape(page.partition('id="vega"')[0])
     assert "connect-src 'none'" in own and not re.search(r'<(script|link|img)[^>]+(src|href)="(?!data:)', own)
     content = embedded(page, "board")
     found = {run["path"]: run for group in content["groups"].values() for run in group["runs"]}

@@ -317,6 +317,11 @@
     make("div", { class: "drawing", id: `drawn-${kind}` }),
     make("details", { id: `details-${kind}` }, make("summary", { "data-key": `figures ${kind}` }, "Figures", make("span", { class: "unseen" }, ` of the chart: ${CURVES[kind][0]}`)), make("div", { id: `figures-${kind}` })));
 
+  // The curves and the library stand behind this script, so that the tables need not wait for them.
+  const whole = new Promise((done) => {
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", done);
+    else done();
+  });
   const curvesOf = async (paths) => {
     if (!data.live) return JSON.parse(byId("curves").textContent);
     const answer = await fetch(`curves?${new URLSearchParams(paths.map((path) => ["path", path]))}`);
@@ -336,6 +341,7 @@
   const drawCurves = async (ids, names) => {
     const turn = ++drawing;
     const runs = ids.flatMap((id, place) => data.groups[id].runs.map((run) => ({ path: run.path, name: names[place], seed: run.seed })));
+    await whole;
     const curves = await curvesOf(runs.map((run) => run.path));
     wake();
     for (const kind of Object.keys(CURVES)) {
