@@ -152,7 +152,7 @@
       const first = column.text || column.up ? "up" : "down";
       update({ sort: column.key, dir: key === column.key ? (state.dir === "up" ? "down" : "up") : first });
     };
-    return make("th", { scope: "col", "aria-sort": now, class: column.key === "model" || column.key === "state" ? null : "figure" },
+    return make("th", { scope: "col", "aria-sort": now, class: column.key === "model" || column.key === "state" ? null : "number" },
       make("button", { type: "button", "data-key": `${table.id} ${column.key}`, onclick: turn }, column.title));
   };
 
@@ -171,7 +171,7 @@
     const runs = group.runs;
     if (column.metric) {
       const mark = column.metric === table.judge && column.value(group) === top ? " top" : "";
-      return make("td", { class: `figure${mark}` }, withSpread(metricOf(table, group, column.metric)));
+      return make("td", { class: `number${mark}` }, withSpread(metricOf(table, group, column.metric)));
     }
     const texts = {
       state: () => states(runs),
@@ -180,7 +180,7 @@
       memory: () => { const most = FIXED.memory.value(group); return Number.isFinite(most) ? (most / 2 ** 30).toFixed(2) : NOWHERE; },
       changed: () => ago(FIXED.changed.value(group)),
     };
-    return make("td", { class: column.key === "state" ? null : "figure" }, texts[column.key]());
+    return make("td", { class: column.key === "state" ? null : "number" }, texts[column.key]());
   };
 
   const groupRows = (table, id, columns, top) => {
@@ -197,7 +197,7 @@
       table.label ? make("small", { class: "options loud" }, table.label) : null,
       group.other.length ? make("small", { class: "options loud" }, `not comparable with most: ${group.other.join(", ")}`) : null,
       only ? reportLink(only, "report") : null);
-    const more = make("td", { class: "figure" },
+    const more = make("td", { class: "number" },
       make("button", { type: "button", class: "seeds", "data-key": `open ${id}`, "aria-expanded": String(open), "aria-label": `${count(group.runs.length, "run")} of ${name}`, onclick: () => update(toggled("open", id)) }, String(group.runs.length)));
     const cells = columns.slice(2).map((column) => cell(column, table, group, top));
     const row = make("tr", { class: chosen ? "chosen" : null }, make("td", {}, box), title, more, cells);
@@ -251,7 +251,7 @@
   const tableIn = (caption, id, columns, rows) =>
     make("div", { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": id },
       make("table", {}, make("caption", { id }, caption),
-        make("thead", {}, make("tr", {}, columns.map((text, place) => make("th", { scope: "col", class: place ? "figure" : null }, text)))),
+        make("thead", {}, make("tr", {}, columns.map((text, place) => make("th", { scope: "col", class: place ? "number" : null }, text)))),
         make("tbody", {}, rows)));
 
   const metricRows = (tables, ids, base, apart) => {
@@ -262,7 +262,7 @@
       const from = middle(values[ids.indexOf(base)]);
       return [make("tr", {}, make("th", { scope: "row" }, name), ids.map((id, place) => {
         const change = difference(middle(values[place]), from, id === base || apart);
-        return make("td", { class: "figure" }, withSpread(values[place]), change ? make("small", {}, ` ${change}`) : null);
+        return make("td", { class: "number" }, withSpread(values[place]), change ? make("small", {}, ` ${change}`) : null);
       }))];
     });
   };
@@ -275,7 +275,7 @@
         return place < 0 ? undefined : data.groups[id].values[place];
       });
       if (values.every((value) => value === values[0])) return [];
-      return [make("tr", {}, make("th", { scope: "row" }, key), values.map((value) => make("td", { class: "figure" }, there(value) ? optionValue(value) : NOWHERE)))];
+      return [make("tr", {}, make("th", { scope: "row" }, key), values.map((value) => make("td", { class: "number" }, there(value) ? optionValue(value) : NOWHERE)))];
     });
   };
 
@@ -313,7 +313,7 @@
   };
 
   const CURVES = { judged: ["Learning curves", "The judging metric on the selecting part, by epoch."], lost: ["Losses", "The sum of the losses, by epoch."] };
-  const figureFor = (kind) => make("figure", {}, make("figcaption", {}, make("strong", {}, `${CURVES[kind][0]}. `), CURVES[kind][1]),
+  const figureFor = (kind) => make("number", {}, make("figcaption", {}, make("strong", {}, `${CURVES[kind][0]}. `), CURVES[kind][1]),
     make("div", { class: "drawing", id: `drawn-${kind}` }),
     make("details", { id: `details-${kind}` }, make("summary", { "data-key": `figures ${kind}` }, "Figures", make("span", { class: "unseen" }, ` of the chart: ${CURVES[kind][0]}`)), make("div", { id: `figures-${kind}` })));
 
@@ -354,7 +354,7 @@
       for (const part of svg.querySelectorAll("[role]")) part.removeAttribute("role"); // one picture, not a hundred
       svg.setAttribute("role", "img");
       svg.setAttribute("aria-label", `${CURVES[kind][0]} of ${names.join(", ")}`);
-      const rows = points.map((point) => make("tr", {}, make("th", { scope: "row" }, point.row), make("td", { class: "figure" }, String(point.seed ?? NOWHERE)), make("td", { class: "figure" }, String(point.epoch)), make("td", { class: "figure" }, figure(point.value))));
+      const rows = points.map((point) => make("tr", {}, make("th", { scope: "row" }, point.row), make("td", { class: "number" }, String(point.seed ?? NOWHERE)), make("td", { class: "number" }, String(point.epoch)), make("td", { class: "number" }, figure(point.value))));
       byId(`figures-${kind}`).replaceChildren(tableIn(CURVES[kind][1], `figures-of-${kind}`, ["Row", "Seed", "Epoch", "Value"], rows));
     }
   };
