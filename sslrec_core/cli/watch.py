@@ -90,7 +90,7 @@ def _running(seen: Seen, root: Path, now: float) -> list[Text]:
     from rich.text import Text
 
     title = Text.assemble((seen.model, "bold green"), f" on {seen.dataset}", _label(seen), f"  seed {seen.seed}  ")
-    title.append(_place(seen, root), "dim")
+    title.append(seen.place(root), "dim")
     events = seen.events
     if events is None or events.epoch is None:
         return [title, Text(f"  no epoch yet  {_ago(now - seen.changed)}")]
@@ -111,21 +111,17 @@ def _ended(seen: Seen, root: Path, now: float) -> Text:
     best = f"{seen.judge} {seen.best:.4g}  " if seen.best is not None else ""
     line = Text.assemble((f"{seen.state:<11}  ", style), (f"{_ago(now - seen.changed):>10}  ", "dim"))
     line.append(seen.model, "bold").append(f" on {seen.dataset}").append(*_label(seen))
-    return line.append(f"  {best}{_clock(seen.seconds or 0)}  ").append(_place(seen, root), "dim")
+    return line.append(f"  {best}{_clock(seen.seconds or 0)}  ").append(seen.place(root), "dim")
 
 
 def _unreadable(seen: Seen, root: Path) -> Text:
     from rich.text import Text
 
-    return Text.assemble(("unreadable  ", "red"), f"{_place(seen, root)}: {seen.why}")
+    return Text.assemble(("unreadable  ", "red"), f"{seen.place(root)}: {seen.why}")
 
 
 def _label(seen: Seen) -> tuple[str, str]:
     return (f" ({seen.label})" if seen.label else "", "yellow")
-
-
-def _place(seen: Seen, root: Path) -> str:
-    return str(seen.directory.relative_to(root))
 
 
 def _values(values: Mapping[str, float]) -> list[str]:

@@ -14,8 +14,8 @@ from sslrec_core.overview.events import Events, thinned
 from sslrec_core.overview.scan import Seen
 from sslrec_core.records import METRICS, telling
 
-Link = Callable[[Path], str]
-"""The address of a run's report, given the run's directory."""
+Link = Callable[[Seen], str]
+"""The address of a run's report."""
 Json = dict[str, Any]
 
 
@@ -35,7 +35,7 @@ def board(runs: Sequence[Seen], root: Path, link: Link) -> Json:
         "root": str(root),
         "tables": [table for table, _ in made],
         "groups": {name: group for _, groups in made for name, group in groups.items()},
-        "unreadable": [[_path(seen, root), seen.why] for seen in runs if seen.state == "unreadable"],
+        "unreadable": [[seen.place(root), seen.why] for seen in runs if seen.state == "unreadable"],
     }
 
 
@@ -49,7 +49,7 @@ def curves(runs: Iterable[Seen], root: Path) -> Json:
             events = seen.events or Events(seen.directory / METRICS, seen.select_on, seen.judge).refresh()
         except OSError:
             continue  # deleted in the meantime: the next scan leaves it out
-        found[_path(seen, root)] = {"judged": _points(events.judged, 60), "lost": _points(events.lost, 30)}
+        found[seen.place(root)] = {"judged": _points(events.judged, 60), "lost": _points(events.lost, 30)}
     return found
 
 
@@ -88,7 +88,7 @@ def _table(key: tuple[str, str, str], runs: Sequence[Seen], root: Path, link: Li
 def _run(seen: Seen, metrics: Sequence[str], root: Path, link: Link) -> Json:
     test = seen.result.metrics if seen.result is not None else {}
     return {
-        "path": _path(seen, root),
+        "path": seen.place(root),
         "seed": seen.seed,
         "state": seen.state,
         "preset": seen.preset,
@@ -102,7 +102,7 @@ def _run(seen: Seen, metrics: Sequence[str], root: Path, link: Link) -> Json:
         "seconds": _short(seen.seconds),
         "memory": seen.result.memory if seen.result is not None else None,
         "changed": round(seen.changed),
-        "report": link(seen.directory) if seen.report else None,
+        "report": link(seen) if seen.report else None,
     }
 
 
@@ -127,10 +127,6 @@ def _usual(runs: Sequence[Seen]) -> Mapping[str, Any]:
 def _unlike(terms: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
     own = json.loads(_text(terms))
     return sorted(key for key in own.keys() | usual.keys() if own.get(key) != usual.get(key))
-
-
-def _path(seen: Seen, root: Path) -> str:
-    return seen.directory.relative_to(root).as_posix()
 
 
 def _points(curve: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float | None]]:

@@ -51,8 +51,9 @@ def write_board(runs: Sequence[Seen], root: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     base = folder.resolve()
 
-    def link(directory: Path) -> str:
-        return quote(Path(os.path.relpath(directory.resolve(), base), REPORT).as_posix())
+    def link(seen: Seen) -> str:
+        path = Path(os.path.relpath(seen.directory.resolve(), base), REPORT)
+        return quote(os.fsencode(path.as_posix()))
 
     path = folder / INDEX
     write_text(path, html(board(runs, root, link), curves(runs, root), script), "writing the board")

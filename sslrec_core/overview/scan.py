@@ -48,6 +48,10 @@ class Seen:
     report: bool = False
     """Whether its page stands beside it."""
 
+    def place(self, root: Path) -> str:
+        """Where it is below ``root``, as text: bytes of a file's name that are none are question marks."""
+        return self.directory.relative_to(root).as_posix().encode("utf-8", "replace").decode("utf-8")
+
     @property
     def model(self) -> str:
         return str(self.config["model"]["name"])

@@ -61,7 +61,7 @@ class Live:
             return
         root = self._scanner.root
         runs = self._scanner.scan()
-        content = board(runs, root, lambda directory: f"runs/{quote(directory.relative_to(root).as_posix())}/{REPORT}")
+        content = board(runs, root, lambda seen: f"runs/{quote(seen.place(root))}/{REPORT}")
         if content != self._content:
             self._version += 1
             old = self._content.get("groups", {})
@@ -70,7 +70,7 @@ class Live:
                 for name, group in content["groups"].items()
             }
         self._content, self._looked = content, time.monotonic()
-        self._runs = {seen.directory.relative_to(root).as_posix(): seen for seen in runs}
+        self._runs = {seen.place(root): seen for seen in runs}
 
 
 def application(scanner: Scanner, names: Sequence[str]) -> FastAPI:

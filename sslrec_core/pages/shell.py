@@ -43,15 +43,15 @@ def render(
     environment = _environment(package)
     css = [_source(environment, name) for name in ("page.css", *styles)]
     js = [_source(environment, name) for name in ("page.js", *scripts)]
-    return environment.get_template(template).render(
-        {
-            **values,
-            "styles": [*map(Markup, css)],
-            "scripts": [*map(Markup, js)],
-            "dormant": {name: Markup(text) for name, text in asleep.items()},
-            "policy": policy(css, [*js, *asleep.values()], connect),
-        }
-    )
+    inside = {
+        "styles": [*map(Markup, css)],
+        "scripts": [*map(Markup, js)],
+        "dormant": {name: Markup(text) for name, text in asleep.items()},
+        "policy": policy(css, [*js, *asleep.values()], connect),
+    }
+    page = environment.get_template(template).render({**values, **inside})
+    # A file's name may hold bytes that are no text in any encoding.
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def policy(styles: Sequence[str], scripts: Sequence[str], connect: bool = False) -> str:

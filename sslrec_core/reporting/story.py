@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any
 
 from sslrec_core.comparing.runs import Group, Record, grouped
 from sslrec_core.errors import CheckpointError, SslrecError
+from sslrec_core.protocols import SELECTED_ON_TEST
 from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, RESULT, Result, read_result
-from sslrec_core.settings import SELECTED_ON_TEST
 from sslrec_core.toml import remarks
 
 LONGEST_REASON = 200
@@ -86,8 +86,8 @@ class Story:
         """The metric on the part that chooses, by epoch, counted over all stages."""
         return [
             (self._place(event), event["metrics"][metric])
-            for event in self.events
-            if event.get("event") == self.split and metric in event.get("metrics", {}) and "epoch" in event
+            for event in judged(self.events, self.split)
+            if metric in event["metrics"]
         ]
 
     def losses(self) -> dict[tuple[str, str], list[tuple[int, float]]]:
@@ -102,15 +102,15 @@ class Story:
     @property
     def metrics(self) -> list[str]:
         """What was measured on the part that chooses, slices left out, in the order of the evaluator."""
-        measured = [event["metrics"] for event in self.events if event.get("event") == self.split]
-        return [name for name in (measured[0] if measured else self.record.result.selection) if "/" not in name]
+        first = next((event["metrics"] for event in judged(self.events, self.split)), self.record.result.selection)
+        return [name for name in first if "/" not in name]
 
     @property
     def best(self) -> int | None:
         """The best epoch, counted over all stages."""
         epoch = self.record.result.best_epoch
-        judged = [event for event in self.events if event.get("event") == self.split]
-        return None if epoch is None or not judged else self._place({**judged[-1], "epoch": epoch})
+        last = next(iter(judged(self.events[::-1], self.split)), None)
+        return None if epoch is None or last is None else self._place({**last, "epoch": epoch})
 
     def _place(self, event: Event) -> int:
         return self._before[str(event.get("stage"))] + int(event["epoch"])
@@ -128,6 +128,13 @@ class Story:
             places[stage] = before
             before += length
         return places
+
+
+def judged(events: Sequence[Event], split: str) -> Iterator[Event]:
+    """The evaluations that chose among epochs: not the one on the test part at the end, which belongs to none."""
+    for event in events:
+        if event.get("event") == split and "epoch" in event and "metrics" in event:
+            yield event
 
 
 def read_all(directories: Sequence[Path]) -> tuple[list[Story], list[Group]]:
@@ -230,8 +237,8 @@ def _so_far(directory: Path, config: Mapping[str, Any], events: Sequence[Event])
     """The best epoch of a run that is not complete."""
     train = config.get("train", {})
     split, judge = train.get("select_on", "valid"), train.get("judge")
-    judged = [event for event in events if event.get("event") == split and judge in event.get("metrics", {})]
-    best = max(judged, key=lambda event: float(event["metrics"][judge]), default=None)
+    known = [event for event in judged(events, split) if judge in event["metrics"]]
+    best = max(known, key=lambda event: float(event["metrics"][judge]), default=None)
     seconds = sum(float(event.get("seconds", 0)) for event in events)
     label = SELECTED_ON_TEST if split == "test" else None
     if best is None:

@@ -52,6 +52,11 @@ def held(directory: Path) -> Iterator[None]:
             process.kill()
 
 
+def nowhere(seen: Seen) -> str:
+    """The address of a report that nobody follows."""
+    return "report"
+
+
 def scan(root: Path) -> dict[str, Seen]:
     return {seen.directory.relative_to(root).as_posix(): seen for seen in Scanner(root).scan()}
 
@@ -100,7 +105,7 @@ def test_selecting_on_test_is_seen(factors: Configure, tmp_path: Path) -> None:
     found = scan(tmp_path / "runs")
     assert (found["p"].protocol, found["p"].label) == ("published", "selected on test")
     assert (found["q"].protocol, found["q"].label) == ("standard", "selected on test")
-    tables = board(list(found.values()), tmp_path / "runs", str)["tables"]
+    tables = board(list(found.values()), tmp_path / "runs", nowhere)["tables"]
     assert [(table["protocol"], table["label"]) for table in tables] == [
         ("published", "selected on test"), ("standard", "selected on test"),
     ]  # fmt: skip
@@ -135,7 +140,7 @@ def test_a_run_of_an_earlier_version_is_shown_as_far_as_it_goes(run: Path) -> No
     (run / "environment.json").unlink()
     seen = scan(run.parent)["one"]
     assert (seen.state, seen.model, seen.seed, seen.judge, seen.best) == ("complete", "old", 3, None, None)
-    content = board([seen], run.parent, str)
+    content = board([seen], run.parent, nowhere)
     assert next(iter(content["groups"].values()))["runs"][0]["test"]
 
 
@@ -254,7 +259,7 @@ def test_seeds_fold_and_settings_tell_apart(factors: Configure, tmp_path: Path) 
             config = factors(f"model.embedding_dim={dim}", f"run.seed={seed}", "train.epochs=1")
             Run.create(config, root / f"{dim}-{seed}").execute()
     Run.create(factors("eval.hide=train", "train.epochs=1"), root / "other").execute()
-    content = board(list(scan(root).values()), root, str)
+    content = board(list(scan(root).values()), root, nowhere)
     (table,) = content["tables"]
     groups = {tuple(run["path"] for run in group["runs"]): group for group in content["groups"].values()}
     assert sorted(groups) == [("2-1", "2-2"), ("4-1", "4-2"), ("other",)]
@@ -276,9 +281,20 @@ def test_curves_are_of_readable_runs(run: Path) -> None:
     assert [place for place, _ in drawn["two"]["judged"]] == [0, 1, 2, 3]
 
 
+def test_a_name_that_is_no_text_is_shown_all_the_same(run: Path) -> None:
+    odd = run.with_name(os.fsdecode(b"odd-\xff"))
+    try:
+        shutil.copytree(run, odd)
+    except OSError:
+        pytest.skip("this file system wants names that are text")
+    content = board(Scanner(run.parent).scan(), run.parent, lambda seen: seen.place(run.parent))
+    text = json.dumps(content, ensure_ascii=False).encode("utf-8")
+    assert b'"odd-?"' in text
+
+
 def test_what_is_not_a_number_is_no_figure(run: Path) -> None:
     copy = unfinished(run, "two")
     (copy / "metrics.jsonl").write_text(epoch(0, a=float("nan")) + judged(0, float("nan")))
-    content = board([scan(run.parent)["two"]], run.parent, str)
+    content = board([scan(run.parent)["two"]], run.parent, nowhere)
     assert json.dumps(content, allow_nan=False)
     assert next(iter(content["groups"].values()))["runs"][0]["best"] is None

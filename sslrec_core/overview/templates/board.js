@@ -313,7 +313,7 @@
   };
 
   const CURVES = { judged: ["Learning curves", "The judging metric on the selecting part, by epoch."], lost: ["Losses", "The sum of the losses, by epoch."] };
-  const figureFor = (kind) => make("number", {}, make("figcaption", {}, make("strong", {}, `${CURVES[kind][0]}. `), CURVES[kind][1]),
+  const figureFor = (kind) => make("figure", {}, make("figcaption", {}, make("strong", {}, `${CURVES[kind][0]}. `), CURVES[kind][1]),
     make("div", { class: "drawing", id: `drawn-${kind}` }),
     make("details", { id: `details-${kind}` }, make("summary", { "data-key": `figures ${kind}` }, "Figures", make("span", { class: "unseen" }, ` of the chart: ${CURVES[kind][0]}`)), make("div", { id: `figures-${kind}` })));
 
