@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sslrec_core.errors import StorageError
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -33,9 +36,10 @@ def only_process(directory: Path) -> Iterator[None]:
     Raises:
         StorageError: another process holds it.
     """
-    lock = FileLock(directory / ".lock")
+    lock = FileLock(directory / LOCK)
     try:
-        lock.acquire(timeout=0)
+        # Not at once: somebody who looks whether it is held holds it for an instant.
+        lock.acquire(timeout=0.2, poll_interval=0.02)
     except Timeout as error:
         raise StorageError(
             f"another process is at work in {directory}", fix="wait for it, or choose another folder with -o"
@@ -46,6 +50,38 @@ def only_process(directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a living process holds ``directory`` by :func:`only_process`; nothing is written there to find out."""
+    try:
+        with (directory / LOCK).open("rb") as handle:
+            return _is_locked(handle.fileno())
+    except OSError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _is_locked(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return True
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+        return False
+
+else:
+    import fcntl
+
+    def _is_locked(descriptor: int) -> bool:
+        try:
+            # Shared, so that two who look do not take one another for its holder; closing the file lets go.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], doing: str = "saving") -> None:

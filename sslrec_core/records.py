@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sslrec_core.config import flattened
 from sslrec_core.errors import CheckpointError
 from sslrec_core.files import storage, write_text
-from sslrec_core.settings import RunConfig
+
+if TYPE_CHECKING:
+    from sslrec_core.settings import RunConfig
 
 CONFIG, ENVIRONMENT, METRICS, RESULT = "config.toml", "environment.json", "metrics.jsonl", "result.json"
 BEST, LAST = "best.safetensors", "last.safetensors"
+REPORT = "report.html"
+"""The page about a run, if one was made."""
+
+MAY_DIFFER = ("run", "model", "train", "optim")
+"""Sections of a configuration that may differ among runs that are compared; all else is data and protocol."""
+PROTOCOL = ("train.select_on",)
+"""Keys of those sections that belong to the protocol all the same."""
 
 
 @dataclass
@@ -95,3 +105,32 @@ def write_result(result: Result, config: RunConfig) -> None:
     content = {"model": config.model.name, "data": config.data.name, **asdict(result)}
     del content["path"]  # a directory may be moved
     write_text(result.path / RESULT, json.dumps(content, indent=1) + "\n")
+
+
+# ---- configurations side by side -------------------------------------------------------------------------------------
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by dotted key, without where and with which seed the run was carried out."""
+    return dict(flattened({key: value for key, value in config.items() if key != "run"}))
+
+
+def terms_of(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same to compare: data and protocol."""
+    shared = {key: value for key, value in settings.items() if key.split(".")[0] not in MAY_DIFFER or key in PROTOCOL}
+    return {**shared, "data fingerprint": environment.get("data", {}).get("fingerprint")}
+
+
+def telling(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each of several runs' ``settings``, those that tell it from another run of its model."""
+    values: dict[tuple[str, str], Any] = {}
+    differing: set[tuple[str, str]] = set()
+    keys: dict[str, dict[str, None]] = {}
+    for one in settings:
+        keys.setdefault(one["model.name"], {}).update(dict.fromkeys(one))
+    for one in settings:
+        model = one["model.name"]
+        for key in keys[model]:
+            if values.setdefault((model, key), one.get(key)) != one.get(key):
+                differing.add((model, key))
+    return [{key: value for key, value in one.items() if (one["model.name"], key) in differing} for one in settings]

@@ -18,17 +18,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Config, Layer, explain, merge, parse_assignment, read_config, to_toml
 from sslrec_core.errors import ConfigError
+from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
 from sslrec_core.registry import Entry, registry
-
-PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
-    "standard": {},
-    "published": {"scenario": {"holdout": 0.0}, "train": {"select_on": "test"}, "eval": {"hide": "train"}},
-}
-"""Named layers.  ``published`` is the habit of most papers: nothing held out, the epoch chosen on the test part,
-only training items hidden."""
-
-SELECTED_ON_TEST = "selected on test"
-"""The label that a run, and everything that shows its numbers, carries when the test part chose the epoch."""
 
 
 class TrainConfig(Config):

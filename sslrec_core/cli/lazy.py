@@ -26,6 +26,8 @@ COMMANDS = {
     "evaluate": "sslrec_core.cli.evaluate:command",
     "compare": "sslrec_core.cli.compare:command",
     "report": "sslrec_core.cli.report:command",
+    "watch": "sslrec_core.cli.watch:command",
+    "board": "sslrec_core.cli.board:command",
     "recommend": "sslrec_core.cli.recommend:command",
     "data": "sslrec_core.cli.data:app",
     "list": "sslrec_core.cli.list:command",

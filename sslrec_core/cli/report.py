@@ -39,15 +39,16 @@ def command(
     Example: sslrec report runs/kgcl-demo-… -o report.html
     """
     from sslrec_core.comparing.runs import find
-    from sslrec_core.reporting.page import NAME, report, save
+    from sslrec_core.records import REPORT
+    from sslrec_core.reporting.page import report, save
 
     found = find(runs)
     if output is None:
         if len(found) > 1:
             raise ConfigError(f"{len(found)} runs share no directory for their report", fix="-o FILE.html")
-        output = found[0] / NAME
+        output = found[0] / REPORT
     if output.is_dir():
-        raise ConfigError(f"{output} is a folder", fix=f"-o {output / NAME}")
+        raise ConfigError(f"{output} is a folder", fix=f"-o {output / REPORT}")
 
     def say(text: str) -> None:
         if not quiet:

@@ -17,15 +17,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from sslrec_core.comparing.statistics import Values
-from sslrec_core.config import flattened
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import write_atomically
-from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result
-
-MAY_DIFFER = ("run", "model", "train", "optim")
-"""Sections of a configuration that may differ among runs that are compared; all else is data and protocol."""
-PROTOCOL = ("train.select_on",)
-"""Keys of those sections that belong to the protocol all the same."""
+from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result, settings_of, telling, terms_of
 
 
 @dataclass(frozen=True)
@@ -70,15 +64,12 @@ class Record:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Options by dotted key, without where and with which seed the run was carried out."""
-        return dict(flattened({key: value for key, value in self.config.items() if key != "run"}))
+        return settings_of(self.config)
 
     @cached_property
     def terms(self) -> dict[str, Any]:
         """What must be the same to compare: data and protocol."""
-        shared = {
-            key: value for key, value in self.settings.items() if key.split(".")[0] not in MAY_DIFFER or key in PROTOCOL
-        }
-        return {**shared, "data fingerprint": self.environment.get("data", {}).get("fingerprint")}
+        return terms_of(self.settings, self.environment)
 
     def of_users(self, split: str) -> dict[str, Values]:
         """Each metric user by user, and ``users``; measured once and kept beside the run.
@@ -166,14 +157,13 @@ def grouped(records: Iterable[Record]) -> list[Group]:
     for record in records:
         together.setdefault(json.dumps(record.settings, sort_keys=True, default=str), []).append(record)
     groups = [sorted(runs, key=lambda record: record.seed) for runs in together.values()]
-    return [Group(_name(runs[0], [other[0] for other in groups]), tuple(runs)) for runs in groups]
+    special = telling([runs[0].settings for runs in groups])
+    return [Group(_name(runs[0], options), tuple(runs)) for runs, options in zip(groups, special, strict=True)]
 
 
-def _name(record: Record, among: Sequence[Record]) -> str:
-    model = record.config["model"]["name"]
-    others = [other for other in among if other.config["model"]["name"] == model]
-    differing = [key for key, value in record.settings.items() if any(o.settings.get(key) != value for o in others)]
-    return " ".join([model, *(f"{key.rpartition('.')[2]}={record.settings[key]}" for key in differing)])
+def _name(record: Record, options: Mapping[str, Any]) -> str:
+    named = (f"{key.rpartition('.')[2]}={value}" for key, value in options.items())
+    return " ".join([record.config["model"]["name"], *named])
 
 
 def differences(groups: Sequence[Group]) -> dict[str, list[Any]]:

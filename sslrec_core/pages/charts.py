@@ -23,7 +23,7 @@ RAMP = tuple(f"var(--ramp-{number})" for number in range(1, 6))
 WIDTH, HEIGHT = 400, 220
 """Of the plotted area; a chart and its axes then fit a telephone without shrinking much."""
 
-_THEME: Mapping[str, Any] = {
+THEME: Mapping[str, Any] = {
     "aria": False,  # the drawing has one name, and its figures stand beside it as a table
     "background": None,
     "font": "sans-serif",
@@ -41,7 +41,7 @@ _THEME: Mapping[str, Any] = {
     },
     "line": {"strokeWidth": 1.75},
 }  # fmt: skip
-
+"""The configuration of every chart."""
 
 _IDLE = ("role", "version", "class", "pointer-events", "stroke-miterlimit")
 """Attributes of the drawing that a page has no use for."""
@@ -87,14 +87,27 @@ def draw(spec: Mapping[str, Any], name: str) -> Markup:
     Raises:
         ConfigError: the extra ``report`` is not installed.
     """
+    whole = {"width": WIDTH, "height": HEIGHT, **spec, "config": THEME}
+    return _inline(_library().vegalite_to_svg(json.dumps(whole)), name)
+
+
+def library() -> str:
+    """The script of Vega-Embed with all that it needs, for pages whose charts follow what a reader chooses.
+
+    Raises:
+        ConfigError: the extra ``report`` is not installed.
+    """
+    return str(_library().javascript_bundle())
+
+
+def _library() -> Any:
     try:
         import vl_convert
     except ImportError as error:
         raise ConfigError(
             "charts need the library vl-convert", "it is not installed", fix="pip install 'sslrec-core[report]'"
         ) from error
-    whole = {"width": WIDTH, "height": HEIGHT, **spec, "config": _THEME}
-    return _inline(vl_convert.vegalite_to_svg(json.dumps(whole)), name)
+    return vl_convert
 
 
 def _inline(svg: str, name: str) -> Markup:

@@ -27,6 +27,7 @@ def render(
     package: str = HOUSE,
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
+    dormant: Mapping[str, str] | None = None,
     connect: bool = False,
 ) -> str:
     """A whole page: ``template`` of ``package``, filled with ``values``, which give at least ``title``.
@@ -35,12 +36,19 @@ def render(
         template: File name in the folder ``templates`` of ``package``, or of this package.
         styles: Names of further style sheets in those folders.
         scripts: Names of further scripts in those folders; they run when the document is there.
+        dormant: Large scripts, which another starts if need be, by the ``id`` of the element that holds their text.
         connect: Whether scripts may ask the server that the page came from.
     """
+    asleep = dormant or {}
     environment = _environment(package)
     css = [_source(environment, name) for name in ("page.css", *styles)]
     js = [_source(environment, name) for name in ("page.js", *scripts)]
-    inside = {"styles": [*map(Markup, css)], "scripts": [*map(Markup, js)], "policy": policy(css, js, connect)}
+    inside = {
+        "styles": [*map(Markup, css)],
+        "scripts": [*map(Markup, js)],
+        "dormant": {name: Markup(text) for name, text in asleep.items()},
+        "policy": policy(css, [*js, *asleep.values()], connect),
+    }
     page = environment.get_template(template).render({**values, **inside})
     # A file's name may hold bytes that are no text in any encoding.
     return page.encode("utf-8", "replace").decode("utf-8")
@@ -71,6 +79,7 @@ def _environment(package: str) -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["figure"] = figure
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment
 
 

@@ -20,9 +20,6 @@ from sslrec_core.reporting.looking import Names, look
 from sslrec_core.reporting.story import Story, read_all
 from sslrec_core.running import Run
 
-NAME = "report.html"
-"""Of the report of one run, in its directory."""
-
 
 def report(
     runs: Sequence[Path],

@@ -16,8 +16,8 @@ from typing import Any
 
 from sslrec_core.comparing.runs import Group, Record, grouped
 from sslrec_core.errors import CheckpointError, SslrecError
+from sslrec_core.protocols import SELECTED_ON_TEST
 from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, RESULT, Result, read_result
-from sslrec_core.settings import SELECTED_ON_TEST
 from sslrec_core.toml import remarks
 
 LONGEST_REASON = 200
