@@ -69,6 +69,10 @@ class SeenNotBought(OfInteractions):
             np.maximum.at(criteria["latest"], place, np.concatenate(times))
         return keys, criteria
 
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor | None:
+        """None: who is not in the data has seen nothing."""
+        return None
+
     def scores_from(self, history: Rows) -> Scorer:
         device = history.columns.device
         popularity = self.popularity.to(device)
