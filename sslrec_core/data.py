@@ -23,13 +23,15 @@ from sslrec_core.rows import Rows
 from sslrec_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sslrec_core.graph import SparseGraph
     from sslrec_core.settings import TrainConfig
 
 __all__ = [
     "PARTS", "Array", "Coded", "Column", "Data", "Dataset", "File", "Interactions", "OverInteractions", "PairBatch",
-    "Prepared", "Queries", "Raw", "Rows", "Scenario", "Vocabulary", "load_data", "load_prepared", "tensor",
-    "vocabulary_from",
+    "Prepared", "Queries", "Raw", "Rows", "Scenario", "Vocabulary", "load_data", "load_names", "load_prepared",
+    "tensor", "vocabulary_from",
 ]  # fmt: skip
 
 
@@ -103,6 +105,8 @@ class Dataset(Configured):
     licence: ClassVar[str] = ""
     citation: ClassVar[str] = ""
     homepage: ClassVar[str] = ""
+    unread: ClassVar[frozenset[str]] = frozenset()
+    """Options that :meth:`read` does not look at: what is prepared is the same whatever their value."""
 
     @abstractmethod
     def read(self, root: Path) -> Raw:
@@ -111,6 +115,13 @@ class Dataset(Configured):
     def paths(self, root: Path) -> list[Path]:
         """The files that :meth:`read` would read; what is prepared from them is kept until their contents change."""
         return [path for file in self.files if (path := root / file.name).is_file()]
+
+    def names(self, root: Path) -> tuple[Column, pl.Series] | None:
+        """Raw item ids and what people call these items (text, may have gaps), or None where that is not known.
+
+        Read only when lists are shown to people; what is prepared does not hold it.
+        """
+        return None
 
 
 # ---- prepared: what a scenario makes of it ------------------------------------------------------
@@ -286,6 +297,19 @@ def load_prepared(
         return Prepared(prepared.arrays, {**prepared.meta, "dataset": name, "fingerprint": key})
 
     return store.fetch(name, key, build)
+
+
+def load_names(dataset: Dataset, items: Vocabulary, *, name: str, root: Path | None = None) -> pl.Series | None:
+    """What people call ``items``, in their order, null for those without a name; None where the dataset has no names.
+
+    Raises:
+        DataError: the file of the names is missing, damaged or malformed.
+    """
+    from sslrec_core.ingest.naming import in_order
+    from sslrec_core.ingest.places import data_root
+
+    found = dataset.names((root or data_root()) / name)
+    return None if found is None else in_order(items, *found)
 
 
 def load_data(dataset: Dataset, scenario: Scenario, **where: Any) -> Data:

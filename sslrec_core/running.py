@@ -13,16 +13,18 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pluggy
+import polars as pl
 import torch
 from torch import Tensor
 
 from sslrec_core import checkpoint
 from sslrec_core.config import Layer, merge
-from sslrec_core.data import Scenario, load_prepared
+from sslrec_core.data import Scenario, load_names, load_prepared
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from sslrec_core.evaluate import rank
@@ -350,6 +352,20 @@ class Run:
                         list(zip(self.data.items.raw(kept.numpy()).tolist(), values[: len(kept)], strict=True))
                     )
         return dict(zip(users, lists, strict=True))
+
+    def names(self, items: Tensor) -> list[str | None]:
+        """What people call ``items``, given by number ``[n]``; None for those without a name.
+
+        Raises:
+            DataError: the data's file of names cannot be read.
+        """
+        named = self._item_names
+        return [None] * len(items) if named is None else named.gather(items.cpu().numpy()).to_list()
+
+    @cached_property
+    def _item_names(self) -> pl.Series | None:
+        choice = self.config.data
+        return load_names(choice.build(), self.data.items, name=choice.entry.name, root=self.data_root)
 
     # ---- checkpoints ----------------------------------------------------------------------------
 

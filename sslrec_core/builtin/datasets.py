@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from pydantic import field_validator
 
 from sslrec_core.data import Column, Dataset, Raw
 from sslrec_core.errors import DataError, closest
-from sslrec_core.ingest import atomic, lists, tables
+from sslrec_core.ingest import atomic, lists, naming, tables
 from sslrec_core.ingest.packed import HEAD, read_head
 from sslrec_core.ingest.ties import read_ties
 
@@ -54,13 +55,16 @@ class Table(Dataset):
         trust: str | None = None
         """A file of ties between users beside the interactions: columns source, target and, if you like, weight; none:
         ``trust.txt``, ``trust.csv`` or ``.net`` in the folder."""
+        names: str | None = None
+        """A table with what items are called: columns item and name; none: ``.item`` in a folder of atomic files."""
 
-        @field_validator("time", "rating", "part", "behaviour", "trust", mode="before")
+        @field_validator("time", "rating", "part", "behaviour", "trust", "names", mode="before")
         @classmethod
         def _none(cls, value: Any) -> Any:
             return None if value == "none" else value
 
     config: Config
+    unread = frozenset({"names"})
 
     def paths(self, root: Path) -> list[Path]:
         """The user's files, whatever ``root`` is."""
@@ -83,6 +87,13 @@ class Table(Dataset):
         if self.config.trust is not None:
             raw.tables["trust"] = read_ties(_existing(self.config.trust))
         return raw
+
+    def names(self, root: Path) -> tuple[Column, pl.Series] | None:
+        """What the user's files call the items, whatever ``root`` is."""
+        if self.config.names is not None:
+            return naming.read_names(_existing(self.config.names))
+        path = _existing(self.config.path)
+        return naming.names_beside(path) if path.is_dir() and self._folder_kind(path) == "atomic" else None
 
     def _read_file(self, path: Path) -> Raw:
         if tables.suffix(path) in atomic.ENDINGS and self.config.format in ("auto", "atomic"):

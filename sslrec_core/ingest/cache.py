@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Cache:
         made_of = {
             "format": FORMAT,
             "name": name,
-            "dataset": _identity(dataset),
+            "dataset": _identity(dataset, dataset.unread),
             "scenario": _identity(scenario),
             "files": [[path.name, self.digest(path)] for path in paths],
         }
@@ -132,9 +132,10 @@ def _short(path: Path) -> str:
     return hashlib.blake2b(str(path).encode(), digest_size=16).hexdigest()
 
 
-def _identity(component: Configured) -> list[Any]:
+def _identity(component: Configured, unread: Collection[str] = ()) -> list[Any]:
     kind = type(component)
-    return [f"{kind.__module__}:{kind.__qualname__}", kind.revision, component.config.model_dump(mode="json")]
+    options = component.config.model_dump(mode="json", exclude=set(unread))
+    return [f"{kind.__module__}:{kind.__qualname__}", kind.revision, options]
 
 
 def _write(folder: Path, key: str, prepared: Prepared) -> None:

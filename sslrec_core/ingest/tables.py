@@ -40,6 +40,8 @@ WELL_KNOWN: Mapping[str, tuple[str, ...]] = {
     "source": ("source", "source_id", "user", "user_id", "userid", "truster", "follower", "from"),
     "target": ("target", "target_id", "friend", "friend_id", "trustee", "followee", "to"),
     "weight": ("weight", "trust", "strength"),
+    "name": ("name", "title", "item_name", "item_title", "movie_title", "movie_name", "book_title", "product_title",
+             "product_name", "artist_name", "track_name", "song_name", "business_name"),
 }  # fmt: skip
 """Column names that are understood without being told, lower case."""
 
@@ -158,6 +160,16 @@ def read_columns(found: Layout, chosen: Mapping[str, str]) -> dict[str, Column]:
         else:
             table[role] = _ids(series, found)
     return table
+
+
+def read_text(found: Layout, column: str) -> pl.Series:
+    """One column as text, null where it is empty.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    text = _run(_lazy(found).select(pl.col(column).cast(pl.String)), found).to_series()
+    return text.head(len(text) - trailing_blanks(found.path)) if found.kind == "text" else text
 
 
 def _collect(found: Layout, chosen: Mapping[str, str]) -> pl.DataFrame:
