@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from pydantic import PositiveInt
@@ -104,6 +104,8 @@ class Model(Component):
         """Size of user and item vectors."""
 
     data: Data
+    folds_in: ClassVar[bool] = False
+    """Whether the model can score for people whom it was not trained on; then it implements :meth:`fold_in`."""
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__(config)
@@ -138,16 +140,16 @@ class Model(Component):
         vectors, items = towers
         return lambda queries: vectors(queries) @ items.T
 
-    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor | None:
-        """Scores ``[people, items]`` for people who are not in the data, by what they met; None: not this model.
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Scores ``[people, items]`` for people who are not in the data, by what they met.
 
-        Only where it is sound: the scores are those that a user with the same history gets.
+        Only where it is sound, and ``folds_in`` says so: the scores are those that a user with the same history gets.
 
         Args:
             items: What they met, oldest first, one person after the other.  ``Long[met]``
             lengths: How many items each person met, at least one.  ``Long[people]``
         """
-        return None
+        raise NotImplementedError(f"{type(self).__name__} knows the users that it was trained on, and nobody else")
 
     def portable(self) -> Portable | None:
         """What scores without sslrec, in evaluation mode, with the same numbers; None: there is no such thing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -77,6 +77,8 @@ class OfInteractions(ClosedForm):
     Implement :meth:`fit` and :meth:`scores_from`.
     """
 
+    folds_in: ClassVar[bool] = True
+
     @abstractmethod
     def fit(self, history: Rows) -> None:
         """Compute and :meth:`remember` what scoring needs.
@@ -95,7 +97,7 @@ class OfInteractions(ClosedForm):
     def computed(self) -> Scorer:
         return self.scores_from(self._history())
 
-    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor | None:
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
         people = torch.arange(len(lengths), device=lengths.device)
         history = Rows.of(people.repeat_interleave(lengths), items, len(people), self.data.n_items)
         nothing = Rows.empty(len(people), self.data.n_items, lengths.device)

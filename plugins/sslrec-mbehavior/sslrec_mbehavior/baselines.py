@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class SeenNotBought(OfInteractions):
 
     config: Config
     data: MultiBehaviorData
+    folds_in: ClassVar[bool] = False
     popularity: Tensor
     """Users of each item, below one: as a share of all users and one.  ``[items]``"""
     pointers: Tensor
@@ -68,10 +69,6 @@ class SeenNotBought(OfInteractions):
             criteria["latest"] = np.full(len(keys), -np.inf)
             np.maximum.at(criteria["latest"], place, np.concatenate(times))
         return keys, criteria
-
-    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor | None:
-        """None: who is not in the data has seen nothing."""
-        return None
 
     def scores_from(self, history: Rows) -> Scorer:
         device = history.columns.device

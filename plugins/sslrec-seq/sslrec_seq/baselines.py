@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class ItemToItem(ClosedForm):
     """
 
     data: SeqData
+    folds_in: ClassVar[bool] = True
     pointers: Tensor
     """Row pointers of the matrix, one row for each item of a history.  Long ``[items + 1]``"""
     columns: Tensor

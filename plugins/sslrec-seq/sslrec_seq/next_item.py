@@ -37,6 +37,7 @@ class NextItem(Model):
 
     config: Config
     data: SeqData
+    folds_in: ClassVar[bool] = True
     appends: ClassVar[int] = 0
     """How many items the encoder is given beyond a history, such as a mask at its end."""
     weighs: ClassVar[bool] = False
@@ -114,9 +115,7 @@ class NextItem(Model):
 
         return Towers(vectors, self.compared(self.catalogue))
 
-    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor | None:
-        if self.asks_users:
-            return None
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
         histories = Histories.latest(items, lengths, self.data.length)
         return self.compared(self.asking(histories, None)) @ self.compared(self.catalogue).T
 

@@ -43,6 +43,7 @@ class Caser(NextItem):
     config: Config
     weighs: ClassVar[bool] = True
     asks_users: ClassVar[bool] = True
+    folds_in: ClassVar[bool] = False
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
