@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "sslrec_core.cli.evaluate:command",
     "compare": "sslrec_core.cli.compare:command",
     "recommend": "sslrec_core.cli.recommend:command",
+    "export": "sslrec_core.cli.export:command",
     "data": "sslrec_core.cli.data:app",
     "list": "sslrec_core.cli.list:command",
     "show": "sslrec_core.cli.show:command",
