@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,7 +113,7 @@ def _built(factory: str, items: NDArray[np.float32]) -> Any:
         index.add(items)
     except RuntimeError as error:
         raise ConfigError(
-            f"faiss cannot make an index '{factory}' of {len(items):,} items", str(error).splitlines()[0],
+            f"faiss cannot make an index '{factory}' of {len(items):,} items", _reason(error),
             fix="--index HNSW32, 'IVF256,Flat' or another string of faiss.index_factory",
         ) from error  # fmt: skip
     return index
@@ -127,12 +128,13 @@ def _far_enough(
     if kind is None:
         return {}, _recall(index.search(queries, k)[1], truth)
     name, value = EFFORT[kind]
+    limit = faiss.extract_index_ivf(index).nlist if kind == "IVF" else index.ntotal
     while True:
         faiss.ParameterSpace().set_index_parameter(index, name, value)
         recall = _recall(index.search(queries, k)[1], truth)
-        if recall >= goal or value >= index.ntotal:
+        if recall >= goal or value >= limit:
             return {name: value}, recall
-        value *= 2
+        value = min(2 * value, limit)
 
 
 def _recall(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
@@ -162,4 +164,9 @@ def _write(index: Any, path: Path) -> None:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
         # The library wraps the operating system's refusal; give it back its type so that it is explained.
-        raise OSError(str(error)) from error
+        raise OSError(_reason(error)) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """What faiss says, without where in its source it says so."""
+    return re.sub(r"^Error in .*?\.cpp:\d+: ", "", str(error), flags=re.DOTALL).splitlines()[0]

@@ -55,7 +55,7 @@ def export_onnx(run: Run, target: Path, *, force: bool = False) -> str:
     name, portable = run.config.model.name, run.model.portable()
     if portable is None:
         other = "embeddings" if run.model.towers() is not None else "recommendations"
-        raise ConfigError(f"{name} reads no history, so there is no program to export", fix=f"--to {other}")
+        raise ConfigError(f"{name} has no form that can be written as a program", fix=f"--to {other}")
     known = askable(run.data)
     order = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[:CHECKED]
     users = known[order.to(known.device)]
