@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sslrec_core.cli import main
 from sslrec_core.errors import ConfigError, SslrecError
+from sslrec_core.evaluate import judging
 from sslrec_core.exporting.embeddings import export_embeddings
 from sslrec_core.model import Portable
 from sslrec_core.recommending import Terms, for_newcomers, for_users
@@ -23,7 +24,7 @@ from sslrec_core.testing.bench import Bench, separate_cache
 from sslrec_core.testing.runs import finished_run
 from sslrec_seq.histories import GridHistories, Histories
 
-SMALL = ("model.embedding_dim=16", "train.epochs=1", "data.size=48")
+SMALL = ("train.epochs=1", "data.size=48")
 MODELS = ("seq/sasrec", "seq/gru4rec", "seq/bert4rec", "seq/caser", "seq/cl4srec")
 rows_of_items = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=6)
 
@@ -87,7 +88,7 @@ def test_a_program_scores_as_the_model(model: str, tmp_path: Path) -> None:
     (found,) = session.run(None, {name: inputs[name] for name in about["inputs"] if name in inputs})
     met = torch.tensor([items.index(item) for history in told for item in history])
     histories = Histories.latest(met, torch.tensor(inputs["lengths"]), 50)
-    with torch.no_grad():
+    with judging(run.model):
         asking = run.model.asking(histories, torch.tensor(inputs["users"]))
         wanted = run.model.compared(asking) @ run.model.compared(run.model.catalogue).T
     np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4)
@@ -101,23 +102,19 @@ def test_a_program_with_other_scores_is_not_kept(
     run = finished("seq/gru4rec", tmp_path)
     honest = type(run.model).portable
 
-    class Louder(torch.nn.Module):
-        def __init__(self, module: torch.nn.Module) -> None:
-            super().__init__()
-            self.module = module
-
+    class Other(torch.nn.Module):
         def forward(self, items: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-            return self.module(items, lengths) + 0.001
+            return items.sum(1, keepdim=True) + lengths[:, None] + torch.zeros(run.data.n_items)
 
-    def louder(model: torch.nn.Module) -> Portable:
+    def other(model: torch.nn.Module) -> Portable:
         found = honest(model)
-        return Portable(Louder(found.module), found.inputs, found.axes, found.facts)
+        return Portable(Other(), found.inputs, found.axes, found.facts)
 
-    monkeypatch.setattr(type(run.model), "portable", louder)
+    monkeypatch.setattr(type(run.model), "portable", other)
     with pytest.raises(SystemExit) as end:
         main(["export", str(run.directory), "--to", "onnx", "-o", str(tmp_path / "out")])
     assert end.value.code == SslrecError.exit_code == 1
-    assert "they differ by up to 1.0e-03" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "they differ by up to" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_vectors_of_histories_give_the_scores_too(tmp_path: Path) -> None:
