@@ -194,7 +194,7 @@ def for_newcomers(run: Run, items: Tensor, lengths: Tensor, k: int, terms: Terms
     found = []
     with judging(model):
         stops = lengths.cumsum(0)
-        for some in people.split(portion(n, run.device)):
+        for some in torch.split(people, portion(n, run.device)):
             begin, end = int(stops[some[0]] - lengths[some[0]]), int(stops[some[-1]])
             scores = model.fold_in(items[begin:end], lengths[some])
             if terms.allowed is not None:
@@ -216,7 +216,7 @@ def reasons(run: Run, lists: Lists, n: int = 3) -> Reasons:
     people, k = lists.items.shape
     rows = torch.arange(people, device=lists.items.device)
     best, values = [], []
-    for some in rows.split(max(1, portion(run.data.n_items, run.device) // k)):
+    for some in torch.split(rows, max(1, portion(run.data.n_items, run.device) // k)):
         items = lists.items[some].flatten()
         met = lists.met.select(some.repeat_interleave(k))
         known = items.clamp(min=0)
