@@ -184,3 +184,20 @@ def test_mistakes_are_one_line(
 ) -> None:
     run = baseline("popularity")
     assert message in said(capsys, str(run.directory), *words, code=2).splitlines()[0]
+
+
+def test_items_go_by_their_names_where_they_have_some(
+    factors: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"u{user},{item}" for user in range(4) for item in range(10, 22) if (user + item) % 2]
+    (tmp_path / "likes.csv").write_text("\n".join(["user,item", *rows]))
+    (tmp_path / "names.csv").write_text("\n".join(["item,name", *(f"{item},[b]Item {item}" for item in range(10, 21))]))
+    settings = [*QUIET, "train.epochs=1", f"data.names={tmp_path / 'names.csv'}"]
+    scenario = {"scenario": {"name": "plain"}}
+    config = resolve("factors", str(tmp_path / "likes.csv"), assignments=settings, options=scenario).config
+    Run.create(config, tmp_path / "run").execute()
+    words = (str(tmp_path / "run"), "-u", "u1", "-k", "9", "--explain", "neighbours")
+    (person,) = [json.loads(line) for line in said(capsys, *words, "--format", "jsonl").splitlines()]
+    for each in (*person["items"], *(why for each in person["items"] for why in each["because"])):
+        assert each.get("name") == (None if each["item"] == 21 else f"[b]Item {each['item']}")
+    assert "[b]Item 1" in said(capsys, *words)
