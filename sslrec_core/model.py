@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from pydantic import PositiveInt
@@ -30,6 +30,29 @@ class Embeddings(NamedTuple):
     """``[users, dim]``"""
     items: Tensor
     """``[items, dim]``"""
+
+
+class Towers(NamedTuple):
+    """Two sides whose dot product is the score: one reads queries, the other is the catalogue."""
+
+    queries: Callable[[Queries], Tensor]
+    """The vector of each query, ``[queries, dim]``"""
+    items: Tensor
+    """``[items, dim]``"""
+
+
+@dataclass(frozen=True)
+class Portable:
+    """What scores without sslrec: a module of plain tensors, and how to put queries to it."""
+
+    module: nn.Module
+    """Takes the tensors of ``inputs`` in their order, gives scores ``[rows, items]``."""
+    inputs: Callable[[Queries], dict[str, Tensor]]
+    """The named tensors that ask ``module`` about queries."""
+    axes: Mapping[str, Mapping[int, str]]
+    """For each input, its axes that may have any size, by name; axes of one name have one size."""
+    facts: Mapping[str, Any]
+    """What whoever asks has to know, such as the longest history; it is written beside an export."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +92,9 @@ class Objective(Component):
 class Model(Component):
     """A recommender: a composition of components, written out in its constructor.
 
-    Implement :meth:`losses`, and either :meth:`embeddings` (scores are dot products) or :meth:`scorer`.
-    Everything else has a default.  Classes are abstract or final: a variant composes, it does not override.
+    Implement :meth:`losses`, and one of :meth:`embeddings` (scores are dot products of users and items),
+    :meth:`towers` (of queries and items) and :meth:`scorer`.  Everything else has a default.  Classes are abstract or
+    final: a variant composes, it does not override.
 
     Stability: stable for implementers from API 1.
     """
@@ -80,6 +104,8 @@ class Model(Component):
         """Size of user and item vectors."""
 
     data: Data
+    folds_in: ClassVar[bool] = False
+    """Whether the model can score for people whom it was not trained on; then it implements :meth:`fold_in`."""
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__(config)
@@ -95,16 +121,39 @@ class Model(Component):
         """User and item vectors whose dot product is the score, or None if the score is not a dot product."""
         return None
 
+    def towers(self) -> Towers | None:
+        """The two sides of a score that is a dot product, or None; by default those of :meth:`embeddings`."""
+        vectors = self.embeddings()
+        if vectors is None:
+            return None
+        users, items = vectors
+        return Towers(lambda queries: users[queries.users], items)
+
     def scorer(self) -> Scorer:
         """Do what scoring needs once (encode the graph), then answer any number of queries.
 
         Returns a function from :class:`~sslrec_core.data.Queries` to scores ``[queries, items]``; higher is better.
         """
-        vectors = self.embeddings()
-        if vectors is None:
-            raise TypeError(f"{type(self).__name__} must implement embeddings() or scorer()")
-        users, items = vectors
-        return lambda queries: users[queries.users] @ items.T
+        towers = self.towers()
+        if towers is None:
+            raise TypeError(f"{type(self).__name__} must implement embeddings(), towers() or scorer()")
+        vectors, items = towers
+        return lambda queries: vectors(queries) @ items.T
+
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Scores ``[people, items]`` for people who are not in the data, by what they met.
+
+        Only where it is sound, and ``folds_in`` says so: the scores are those that a user with the same history gets.
+
+        Args:
+            items: What they met, oldest first, one person after the other.  ``Long[met]``
+            lengths: How many items each person met, at least one.  ``Long[people]``
+        """
+        raise NotImplementedError(f"{type(self).__name__} knows the users that it was trained on, and nobody else")
+
+    def portable(self) -> Portable | None:
+        """What scores without sslrec, in evaluation mode, with the same numbers; None: there is no such thing."""
+        return None
 
     def epoch(self, loop: Loop) -> None:
         """One pass over the training data: the algorithm box of the paper, in the loop's verbs."""

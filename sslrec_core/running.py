@@ -28,13 +28,13 @@ from sslrec_core.config import Layer, explain, merge
 from sslrec_core.data import Scenario, load_names, load_prepared
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
-from sslrec_core.evaluate import rank
 from sslrec_core.files import only_process, storage, write_text
 from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
 from sslrec_core.interrupt import StopRequest
 from sslrec_core.loop import Defaults, Loop, StepListener
 from sslrec_core.model import Stage
+from sslrec_core.recommending import for_users, in_raw_ids
 from sslrec_core.records import (
     BEST,
     CONFIG,
@@ -358,19 +358,8 @@ class Run:
         Raises:
             DataError: no such user in the data.
         """
-        indices = torch.tensor([self.data.users.index(user) for user in users], device=self.device)
-        self.model.eval()
-        lists: list[list[tuple[Any, float]]] = []
-        with torch.no_grad():
-            scorer = self.model.scorer()
-            for queries in self.data.queries("test", 1024, users=indices):
-                items, scores = rank(scorer, queries, k)
-                for row, values in zip(items.cpu(), scores.tolist(), strict=True):
-                    kept = row[row >= 0]
-                    lists.append(
-                        list(zip(self.data.items.raw(kept.numpy()).tolist(), values[: len(kept)], strict=True))
-                    )
-        return dict(zip(users, lists, strict=True))
+        numbers = torch.tensor([self.data.users.index(user) for user in users], device=self.device)
+        return dict(zip(users, in_raw_ids(self, for_users(self, numbers, k)), strict=True))
 
     def names(self, items: Tensor) -> list[str | None]:
         """What people call ``items``, given by number ``[n]``; None for those without a name.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,12 +21,12 @@ from sslrec_core.builtin.neighbours import Floats, Weighting, strongest, weighte
 from sslrec_core.config import Rate
 from sslrec_core.errors import TrainingError
 from sslrec_core.evaluate import portion
+from sslrec_core.interactions import Queries
 from sslrec_core.model import Component, Losses, Model, Scorer, Stage
+from sslrec_core.rows import Rows
 
 if TYPE_CHECKING:
-    from sslrec_core.data import Queries
     from sslrec_core.loop import Loop
-    from sslrec_core.rows import Rows
 
 SMALLEST = np.finfo(np.float32).tiny
 
@@ -77,6 +77,8 @@ class OfInteractions(ClosedForm):
     Implement :meth:`fit` and :meth:`scores_from`.
     """
 
+    folds_in: ClassVar[bool] = True
+
     @abstractmethod
     def fit(self, history: Rows) -> None:
         """Compute and :meth:`remember` what scoring needs.
@@ -87,13 +89,19 @@ class OfInteractions(ClosedForm):
 
     @abstractmethod
     def scores_from(self, history: Rows) -> Scorer:
-        """A scorer for users with this ``history``, after :meth:`fit`."""
+        """A scorer for users with this ``history``, after :meth:`fit`; they may be others than those fitted to."""
 
     def compute(self) -> None:
         self.fit(self._history())
 
     def computed(self) -> Scorer:
         return self.scores_from(self._history())
+
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
+        people = torch.arange(len(lengths), device=lengths.device)
+        history = Rows.of(people.repeat_interleave(lengths), items, len(people), self.data.n_items)
+        nothing = Rows.empty(len(people), self.data.n_items, lengths.device)
+        return self.scores_from(history)(Queries(people, nothing, nothing))
 
     def _history(self) -> Rows:
         return self.data.interactions.together(*self.config.fit_on.split("+"))

@@ -29,6 +29,7 @@ COMMANDS = {
     "watch": "sslrec_core.cli.watch:command",
     "board": "sslrec_core.cli.board:command",
     "recommend": "sslrec_core.cli.recommend:command",
+    "export": "sslrec_core.cli.export:command",
     "data": "sslrec_core.cli.data:app",
     "list": "sslrec_core.cli.list:command",
     "show": "sslrec_core.cli.show:command",

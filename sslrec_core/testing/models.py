@@ -210,6 +210,26 @@ class ModelContract(DeviceChecks, Contract):
         assert torch.equal(first, scores(found.model, queries)), "scoring twice gives two answers"
         assert _equal(before, found.model.state_dict()), "scoring changes the model"
 
+    def test_other_ways_to_score_agree(self) -> None:
+        """Towers and a portable form, where there are any, give the scorer's scores; newcomers' have one shape."""
+        found = self.trained()
+        model, queries, known = found.model, found.bench.queries(), scores(found.model, found.bench.queries())
+        with judging(model):
+            towers, portable = model.towers(), model.portable()
+            if towers is not None:
+                assert torch.equal(towers.queries(queries) @ towers.items.T, known), "towers give other scores"
+            if portable is not None:
+                asked = portable.inputs(queries)
+                assert asked.keys() == portable.axes.keys(), "inputs whose axes are not known"
+                close = torch.allclose(portable.module(*asked.values()).float(), known, atol=1e-5)
+                assert close, "the portable form gives other scores"
+            if model.folds_in:
+                items = torch.tensor([3, 1, 2, 1], device=queries.users.device)
+                both = model.fold_in(items, torch.tensor([3, 1], device=items.device))
+                alone = model.fold_in(items[3:], torch.tensor([1], device=items.device))
+                assert both.shape == (2, known.shape[1]), f"scores of newcomers have shape {tuple(both.shape)}"
+                assert torch.allclose(both[1], alone[0], atol=1e-5), "a newcomer's scores depend on who else is there"
+
     # ---- saving ---------------------------------------------------------------------------------
 
     def test_restored_in_a_fresh_build_scores_the_same(self, tmp_path: Path) -> None:

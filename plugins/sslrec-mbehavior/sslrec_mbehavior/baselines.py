@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class SeenNotBought(OfInteractions):
 
     config: Config
     data: MultiBehaviorData
+    folds_in: ClassVar[bool] = False
     popularity: Tensor
     """Users of each item, below one: as a share of all users and one.  ``[items]``"""
     pointers: Tensor

@@ -7,7 +7,8 @@ the device.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, cast
+from collections.abc import Callable
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
@@ -20,10 +21,7 @@ from sslrec_core.config import Share
 from sslrec_core.data import Array
 from sslrec_core.model import Scorer
 from sslrec_seq.data import SeqData, SeqQueries
-
-if TYPE_CHECKING:
-    from sslrec_core.data import Queries
-    from sslrec_seq.histories import Histories
+from sslrec_seq.histories import Histories
 
 
 class ItemToItem(ClosedForm):
@@ -33,6 +31,7 @@ class ItemToItem(ClosedForm):
     """
 
     data: SeqData
+    folds_in: ClassVar[bool] = True
     pointers: Tensor
     """Row pointers of the matrix, one row for each item of a history.  Long ``[items + 1]``"""
     columns: Tensor
@@ -61,11 +60,17 @@ class ItemToItem(ClosedForm):
         return scores
 
     def computed(self) -> Scorer:
+        after = self._scores_after()
+        return lambda queries: after(cast("SeqQueries", queries).histories)
+
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
+        return self._scores_after()(Histories.latest(items, lengths, self.data.length))
+
+    def _scores_after(self) -> Callable[[Histories], Tensor]:
         n = self.data.n_items
         matrix = csr_array(tuple(host(part) for part in (self.values, self.columns, self.pointers)), shape=(n, n))
 
-        def scores(queries: Queries) -> Tensor:
-            histories = cast("SeqQueries", queries).histories
+        def scores(histories: Histories) -> Tensor:
             found = self.scores_of(self._profiles(histories), matrix)
             return torch.from_numpy(found.astype(np.float32, copy=False)).to(histories.items.device)
 

@@ -216,7 +216,7 @@ class ConvolutionalWindow(Encoder):
     def windows(self, histories: Histories, x: Tensor) -> Tensor:
         """The last items at each place, oldest first, zeros before the first.  ``[slots, window, dim]``"""
         back = torch.arange(self.config.window - 1, -1, -1, device=x.device)
-        places = torch.arange(len(x), device=x.device)[:, None] - back
+        places = torch.arange(x.shape[0], device=x.device)[:, None] - back
         there = histories.places[:, None] >= back
         return x[places.clamp(min=0)] * there.unsqueeze(-1).to(x.dtype)
 

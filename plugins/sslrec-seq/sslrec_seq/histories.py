@@ -56,8 +56,20 @@ class Histories:
         order = (~inside).flatten().sort(stable=True).indices
         return cls(grid.flatten()[order], lengths, grid.shape[1])
 
+    @classmethod
+    def latest(cls, items: Tensor, lengths: Tensor, longest: int) -> Histories:
+        """The latest ``longest`` items of rows that stand end to end in ``items``, ``lengths[r]`` each."""
+        kept = lengths.clamp(max=longest)
+        places = stretches(lengths.cumsum(0) - kept, kept, int(kept.sum()))
+        return cls(items[places], kept, longest)
+
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are; what ``len`` says too, but that has to be a number even while a program is made."""
+        return self.lengths.shape[0]
 
     @cached_property
     def pointers(self) -> Tensor:
@@ -73,7 +85,7 @@ class Histories:
     @cached_property
     def places(self) -> Tensor:
         """Place of each slot in its row, from 0.  ``Long[slots]``"""
-        return torch.arange(len(self.items), device=self.items.device) - self.pointers[self.rows]
+        return torch.arange(self.items.shape[0], device=self.items.device) - self.pointers[self.rows]
 
     @property
     def last(self) -> Tensor:
@@ -85,11 +97,15 @@ class Histories:
         """Which cells of the grid hold an item.  ``Bool[rows, longest]``"""
         return torch.arange(self.longest, device=self.items.device) < self.lengths[:, None]
 
+    @property
+    def used(self) -> Tensor:
+        """Which slots hold an item of a row.  ``Bool[slots]``"""
+        return self.rows < len(self)
+
     @cached_property
     def _cells(self) -> Tensor:
         """The cell of each slot in the flat grid, which has one more for the unused ones."""
-        used = self.rows < len(self)
-        return torch.where(used, self.rows * self.longest + self.places, len(self) * self.longest)
+        return torch.where(self.used, self.rows * self.longest + self.places, self.n_rows * self.longest)
 
     def grid(self, values: Tensor, fill: float = 0) -> Tensor:
         """``values`` ``[slots, ...]`` laid out as ``[rows, longest, ...]``, ``fill`` where a row has ended."""
@@ -97,16 +113,15 @@ class Histories:
 
     def grid_at_end(self, values: Tensor, width: int, fill: float = 0) -> Tensor:
         """``values`` ``[slots, ...]`` laid out as ``[rows, width, ...]``, each row at the end, ``fill`` before it."""
-        used = self.rows < len(self)
         ends = F.pad(self.lengths, (0, 1))[self.rows]
-        cells = torch.where(used, (self.rows + 1) * width - ends + self.places, len(self) * width)
+        cells = torch.where(self.used, (self.rows + 1) * width - ends + self.places, self.n_rows * width)
         return self._laid_out(values, cells, width, fill)
 
     def _laid_out(self, values: Tensor, cells: Tensor, width: int, fill: float) -> Tensor:
         """``values`` ``[slots, ...]`` in ``cells`` of ``[rows, width, ...]``; unused slots go behind the last."""
         rest = values.shape[1:]
-        flat = values.new_full((len(self) * width + 1, *rest), fill)
-        return flat.index_copy(0, cells, values)[:-1].view(len(self), width, *rest)
+        flat = values.new_full((self.n_rows * width + 1, *rest), fill)
+        return flat.index_copy(0, cells, values)[:-1].view(self.n_rows, width, *rest)
 
     @cached_property
     def _alike(self) -> list[tuple[Tensor, Histories]]:
@@ -154,7 +169,16 @@ class Histories:
 
     def packed(self, grid: Tensor) -> Tensor:
         """The inverse of :meth:`grid`: ``[rows, longest, ...] -> [slots, ...]``."""
-        return grid.flatten(0, 1).index_select(0, self._cells.clamp(max=len(self) * self.longest - 1))
+        return grid.flatten(0, 1).index_select(0, self._cells.clamp(max=self.n_rows * self.longest - 1))
+
+    def appended(self, items: Tensor) -> Histories:
+        """Each row with one item more at its end: ``items`` ``Long[rows]``."""
+        old, rows = self.items, len(self)
+        # Every row before its own moves a slot by one.
+        moved = torch.arange(len(old), device=old.device) + self.rows
+        ends = self.pointers[1:] + torch.arange(rows, device=old.device)
+        longer = old.new_empty(len(old) + rows).index_copy(0, moved, old).index_copy(0, ends, items)
+        return replace(self, items=longer, lengths=self.lengths + 1, longest=self.longest + 1)
 
     def select(self, rows: Tensor) -> Histories:
         """The rows ``rows`` in that order, repeats allowed."""
@@ -170,6 +194,47 @@ class Histories:
     def changed_by(self, inside: Change | None = None, outside: Change | None = None) -> Histories:
         """The same rows, with changes to what an encoder makes of them, after those that are there already."""
         return replace(self, inside=after(self.inside, inside), outside=after(self.outside, outside))
+
+
+class GridHistories(Histories):
+    """Histories whose slots are the cells of a grid ``[rows, longest]``: no size depends on what they hold.
+
+    That is what a program needs which is made once and run without sslrec.  Cells behind the end of a row are unused
+    slots, though they do not come last; they are computed with the others.  Rows cannot be selected.
+    """
+
+    @classmethod
+    def of_grid(cls, grid: Tensor, lengths: Tensor) -> GridHistories:
+        """The first ``lengths[r]`` items of each row of ``grid`` ``[rows, longest]``."""
+        return cls(grid.flatten(), lengths, grid.shape[1])
+
+    @cached_property
+    def pointers(self) -> Tensor:
+        return torch.arange(self.n_rows + 1, device=self.items.device) * self.longest
+
+    @cached_property
+    def rows(self) -> Tensor:
+        return torch.arange(self.n_rows, device=self.items.device)[:, None].expand(-1, self.longest).flatten()
+
+    @property
+    def last(self) -> Tensor:
+        return self.pointers[:-1] + self.lengths - 1
+
+    @property
+    def used(self) -> Tensor:
+        return self.filled.flatten()
+
+    def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
+        """As :meth:`Histories.over_grids`, all rows in one grid."""
+        return compute(self, self.grid(values)).flatten(0, 1)
+
+    def appended(self, items: Tensor) -> Histories:
+        grid = F.pad(self.items.view(self.n_rows, self.longest), (0, 1))
+        longer = grid.scatter(1, self.lengths[:, None], items[:, None])
+        return replace(self, items=longer.flatten(), lengths=self.lengths + 1, longest=self.longest + 1)
+
+    def select(self, rows: Tensor) -> Histories:
+        raise NotImplementedError("rows of a grid are not selected")
 
 
 def after(first: Change | None, then: Change | None) -> Change | None:

@@ -6,27 +6,13 @@ there could be, and weights say which are there, so that nobody waits for the de
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sslrec_core.rows import HIGH
 from sslrec_seq.histories import Histories
-
-
-def appended(histories: Histories, items: Tensor) -> Histories:
-    """Each row with one item more at its end.
-
-    Args:
-        items: the items to append, ``Long[rows]``
-    """
-    old, rows = histories.items, len(histories)
-    # Every row before its own moves a slot by one.
-    moved = torch.arange(len(old), device=old.device) + histories.rows
-    ends = histories.pointers[1:] + torch.arange(rows, device=old.device)
-    longer = old.new_empty(len(old) + rows).index_copy(0, moved, old).index_copy(0, ends, items)
-    return replace(histories, items=longer, lengths=histories.lengths + 1, longest=histories.longest + 1)
 
 
 def of_rows(histories: Histories, values: Tensor) -> Tensor:

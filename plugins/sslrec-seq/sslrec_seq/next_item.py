@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslrec_core.choice import Choice, Of
-from sslrec_core.model import Losses, Model, Scorer
+from sslrec_core.model import Losses, Model, Portable, Towers
 from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
-from sslrec_seq.histories import Histories, shown
+from sslrec_seq.histories import GridHistories, Histories, shown
 from sslrec_seq.objectives import Predictions, next_item_loss
 
 if TYPE_CHECKING:
+    from sslrec_core.data import Queries
     from sslrec_core.loop import Loop
 
 
@@ -36,10 +37,13 @@ class NextItem(Model):
 
     config: Config
     data: SeqData
+    folds_in: ClassVar[bool] = True
     appends: ClassVar[int] = 0
     """How many items the encoder is given beyond a history, such as a mask at its end."""
     weighs: ClassVar[bool] = False
     """Whether predictions have weights, which not every objective can take."""
+    asks_users: ClassVar[bool] = False
+    """Whether scores depend on who asks, beside the history."""
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
@@ -96,11 +100,53 @@ class NextItem(Model):
         """``vectors`` ``[n, dim]`` so that their dot products are what ``similarity`` says."""
         return F.normalize(vectors, dim=1) if self.config.similarity == "cosine" else vectors
 
-    def asking(self, queries: SeqQueries) -> Tensor:
-        """What is compared with the catalogue for each query.  ``[rows, dim]``"""
-        return self.summary(queries.histories)
+    def asking(self, histories: Histories, users: Tensor | None) -> Tensor:
+        """What is compared with the catalogue: one vector for each history, of ``users`` if they are known.
 
-    def scorer(self) -> Scorer:
-        """The similarity of the histories' last vectors and the catalogue."""
-        items = self.compared(self.catalogue)
-        return lambda queries: self.compared(self.asking(cast("SeqQueries", queries))) @ items.T
+        ``[rows, dim]``
+        """
+        return self.summary(histories)
+
+    def towers(self) -> Towers:
+        """The histories' last vectors, and the catalogue."""
+
+        def vectors(queries: Queries) -> Tensor:
+            return self.compared(self.asking(cast("SeqQueries", queries).histories, queries.users))
+
+        return Towers(vectors, self.compared(self.catalogue))
+
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
+        histories = Histories.latest(items, lengths, self.data.length)
+        return self.compared(self.asking(histories, None)) @ self.compared(self.catalogue).T
+
+    def portable(self) -> Portable:
+        """Histories as a grid of items with their lengths; the users too, if the model asks for them."""
+
+        def inputs(queries: Queries) -> dict[str, Tensor]:
+            histories = cast("SeqQueries", queries).histories
+            named = {"items": histories.grid(histories.items), "lengths": histories.lengths}
+            return named | ({"users": queries.users} if self.asks_users else {})
+
+        axes = {"items": {0: "batch", 1: "length"}, "lengths": {0: "batch"}}
+        facts = {
+            "items": "each history's items, oldest first, any number behind its end",
+            "lengths": f"how many items each history has, 1 to {self.data.length}",
+            "longest": self.data.length,
+        }
+        if self.asks_users:
+            axes |= {"users": {0: "batch"}}
+            facts |= {"users": "whose history it is"}
+        return Portable(OfGrids(self), inputs, axes, facts)
+
+
+class OfGrids(nn.Module):
+    """A model that is asked with plain tensors."""
+
+    def __init__(self, model: NextItem) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, items: Tensor, lengths: Tensor, users: Tensor | None = None) -> Tensor:
+        """``Long[rows, longest], Long[rows], Long[rows] -> [rows, items]``"""
+        asking = self.model.asking(GridHistories.of_grid(items, lengths), users)
+        return self.model.compared(asking) @ self.model.compared(self.model.catalogue).T

@@ -15,7 +15,7 @@ from sslrec_core.testing import ModelContract
 from sslrec_core.testing.bench import Bench, separate_cache
 from sslrec_seq.data import SeqBatch, SeqData
 from sslrec_seq.histories import Histories
-from sslrec_seq.masking import Places, appended, last_places, of_rows, share_of_places
+from sslrec_seq.masking import Places, last_places, of_rows, share_of_places
 from sslrec_seq.models.bert4rec import BERT4Rec
 
 LENGTHS = torch.tensor([3, 1, 9, 5, 12])
@@ -62,7 +62,7 @@ def histories(spare: int = 0) -> Histories:
 @pytest.mark.parametrize("spare", [0, 4])
 def test_an_item_is_appended_to_each_row(spare: int) -> None:
     before, news = histories(spare), torch.arange(len(LENGTHS))
-    longer = appended(before, news)
+    longer = before.appended(news)
     assert longer.lengths.tolist() == (LENGTHS + 1).tolist()
     assert longer.longest == 13
     rows = longer.items[: int(longer.lengths.sum())].split(longer.lengths.tolist())
@@ -107,7 +107,7 @@ def test_places_without_waiting_are_the_same_with_weights(monkeypatch: pytest.Mo
 
 def test_rows_are_whole_training_sequences(data: SeqData) -> None:
     batch = batch_of(data)
-    whole = appended(batch.histories, data.sequences.items[batch.stops])
+    whole = batch.histories.appended(data.sequences.items[batch.stops])
     begin, end = data.sequences.pointers, data.sequences.ends
     for user, mine in zip(batch.users, whole.items.split(whole.lengths.tolist()), strict=True):
         assert mine.tolist() == data.sequences.items[begin[user] : end[user]].tolist()
@@ -166,7 +166,7 @@ def test_loss_is_that_of_equations_7_and_8(data: SeqData, norm: bool, monkeypatc
     torch.manual_seed(4)
     loss = model.losses(batch)["cloze"]
     torch.manual_seed(4)
-    whole = appended(batch.histories, data.sequences.items[batch.stops])
+    whole = batch.histories.appended(data.sequences.items[batch.stops])
     hidden = model.hidden(whole)
     seen = torch.where(hidden, data.masked, whole.items)
     transformed = F.gelu(

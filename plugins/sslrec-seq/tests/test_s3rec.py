@@ -23,7 +23,7 @@ from sslrec_core.testing.bench import Bench, separate_cache
 from sslrec_core.testing.worlds import Checkerboard
 from sslrec_seq.data import SeqBatch, SeqData
 from sslrec_seq.histories import Histories
-from sslrec_seq.masking import appended, below, last_places, segments
+from sslrec_seq.masking import below, last_places, segments
 from sslrec_seq.models.s3rec import S3Rec
 
 CALM = ("model.embedding_dim=32", "model.encoder.dropout=0.1", "model.encoder.attention_dropout=0.1")
@@ -137,7 +137,7 @@ def test_stretches_are_cut_out_and_replaced_by_others() -> None:
 def terms_by_hand(model: S3Rec, batch: SeqBatch, stream: Tensor) -> dict[str, Tensor]:
     """The sums of the authors' code, row by row and place by place, with the same drawings."""
     data, mask = model.data, model.data.masked
-    whole = appended(batch.histories, data.sequences.items[batch.stops])
+    whole = batch.histories.appended(data.sequences.items[batch.stops])
     hidden = (torch.rand(len(whole.items)) < model.config.mask_rate) | last_places(whole)
     around, own, other = segments(whole, stream, mask)
     absent = data.interactions.parts["train"].draw_absent(batch.users[whole.rows], 1)[:, 0]

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from pydantic import PositiveFloat, field_serializer
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.functional import logsigmoid
 
 from sslrec_core.hooks import Offer, hookimpl
 from sslrec_core.loop import Loop
-from sslrec_core.model import Embeddings, Model
+from sslrec_core.model import Embeddings, Model, Portable
 
 
 class Factors(Model):
@@ -150,6 +151,33 @@ class Sociable(Factors):
         return lambda queries: whole(queries) - whole(queries).mean(0)
 
 
+class Leaning(Factors):
+    """Scores with something beside its towers."""
+
+    def scorer(self) -> Any:
+        towers = super().scorer()
+        return lambda queries: towers(queries) + self.items.weight[:, 0]
+
+
+class Abroad(Factors):
+    """Scores otherwise once it is outside."""
+
+    def portable(self) -> Portable:
+        users, items = self.embeddings()
+        table = nn.Linear(len(users), len(items), bias=False)
+        return Portable(table, lambda queries: {"users": F.one_hot(queries.users).float()}, {"users": {0: "batch"}}, {})
+
+
+class Crowded(Factors):
+    """Scores a newcomer by who else is new."""
+
+    folds_in = True
+
+    def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
+        vectors = self.embeddings().items
+        return (vectors[items].mean(0) @ vectors.T).expand(len(lengths), -1)
+
+
 class Noisy(Factors):
     """Draws noise when it scores."""
 
@@ -238,7 +266,8 @@ class TwoFaced(Factors):
 
 MODELS = (
     Factors, Painted, Mumbling, Secretive, Rounding, Idle, Unused, Unmoved, Rising, Infinite, Backwards, Cheating,
-    Short, Sociable, Noisy, Wearing, Forgetful, Stashing, Erratic, Amnesic, Homebound, Waiting, TwoFaced,
+    Short, Sociable, Leaning, Abroad, Crowded, Noisy, Wearing, Forgetful, Stashing, Erratic, Amnesic, Homebound,
+    Waiting, TwoFaced,
 )  # fmt: skip
 
 

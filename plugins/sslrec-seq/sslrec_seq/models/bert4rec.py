@@ -21,7 +21,7 @@ from sslrec_core.model import Losses
 from sslrec_seq.data import SeqBatch, SeqData
 from sslrec_seq.encoders import start_normal
 from sslrec_seq.histories import Histories
-from sslrec_seq.masking import Places, appended, last_places, of_rows, share_of_places
+from sslrec_seq.masking import Places, last_places, of_rows, share_of_places
 from sslrec_seq.next_item import NextItem
 
 
@@ -84,7 +84,7 @@ class BERT4Rec(NextItem):
 
     def losses(self, batch: SeqBatch) -> Losses:
         """The loss of the hidden items (eq. 8)."""
-        whole = appended(batch.histories, self.data.sequences.items[batch.stops])
+        whole = batch.histories.appended(self.data.sequences.items[batch.stops])
         hidden = self.hidden(whole)
         # Rounding hides at most half an item more than the share of a row, and one in a row that would hide none.
         rate, slots = self.config.mask_rate, len(whole.items)
@@ -97,5 +97,5 @@ class BERT4Rec(NextItem):
     def summary(self, histories: Histories) -> Tensor:
         """What a mask at the end of each history stands for.  ``[rows, dim + 1]``"""
         mask = torch.full_like(histories.lengths, self.data.masked)
-        asking = appended(histories, mask)
+        asking = histories.appended(mask)
         return self.found(self.vectors(asking).index_select(0, asking.last))

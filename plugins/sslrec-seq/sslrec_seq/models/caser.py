@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses
-from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
+from sslrec_seq.data import SeqBatch, SeqData, Targets
+from sslrec_seq.histories import Histories
 from sslrec_seq.masking import Places
 from sslrec_seq.next_item import NextItem
 
@@ -41,6 +42,8 @@ class Caser(NextItem):
 
     config: Config
     weighs: ClassVar[bool] = True
+    asks_users: ClassVar[bool] = True
+    folds_in: ClassVar[bool] = False
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
@@ -68,9 +71,10 @@ class Caser(NextItem):
         predictions = self.asked(vectors.index_select(0, asking), batch.targets[found], owners, weights)
         return {"next": self.loss(predictions)}
 
-    def asking(self, queries: SeqQueries) -> Tensor:
+    def asking(self, histories: Histories, users: Tensor | None) -> Tensor:
         """What histories and users are, beside the output layer.  ``[rows, 2 dim + 1]``"""
-        return self.personal(super().asking(queries), queries.users)
+        assert users is not None, "Caser has a vector for each user that it was trained on, and for nobody else"
+        return self.personal(super().asking(histories, users), users)
 
 
 def next_few(batch: SeqBatch, ahead: int) -> tuple[Tensor, Tensor, Tensor | None]:

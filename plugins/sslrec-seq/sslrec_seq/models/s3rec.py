@@ -25,7 +25,7 @@ from sslrec_core.model import Losses, MakeOptimizer, Stage
 from sslrec_seq.data import SeqBatch, SeqData, Targets
 from sslrec_seq.encoders import start_normal
 from sslrec_seq.histories import Histories
-from sslrec_seq.masking import appended, last_places, of_rows, segments
+from sslrec_seq.masking import last_places, of_rows, segments
 from sslrec_seq.next_item import NextItem
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class S3Rec(NextItem):
 
     def pretraining_losses(self, batch: SeqBatch, stream: Tensor) -> Losses:
         """The four terms (section 4.2), those of no weight left out; ``stream`` is where other stretches come from."""
-        whole = appended(batch.histories, self.data.sequences.items[batch.stops])
+        whole = batch.histories.appended(self.data.sequences.items[batch.stops])
         hidden = (torch.rand(len(whole.items), device=stream.device) < self.config.mask_rate) | last_places(whole)
         seen = [torch.where(hidden, self.data.masked, whole.items)]
         if "sp" in self.terms:
