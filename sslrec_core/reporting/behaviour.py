@@ -44,8 +44,8 @@ def _examples(seen: Sequence[Seen]) -> list[Part]:
         return [*(_missing(seen, "examples") or [Remark("No user has both training and test items.")])]
     of = f" Lists of {first.group}." if len(seen) > 1 else ""
     intro = Text(
-        f"Users with few to many training items, the same in every report about these data.{of} Popularity is the number "
-        "of training interactions of an item; a hit is an item of the user's test part."
+        f"Users with few to many training items, the same in every report about these data.{of} Popularity is the "
+        "number of training interactions of an item; a hit is an item of the user's test part."
     )
     return [intro, Beside([_person(example) for example in first.examples])]
 

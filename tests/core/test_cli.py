@@ -155,7 +155,7 @@ def test_it_is_a_module_too() -> None:
 def test_help_has_a_line_for_each_command(sslrec: Sslrec) -> None:
     code, out, _ = sslrec("--help")
     lines = dict(line.split(maxsplit=1) for line in out.partition("Commands:\n")[2].splitlines())
-    assert code == 0 and list(lines) == list(COMMANDS) and len(lines) == 12
+    assert code == 0 and list(lines) == list(COMMANDS) and len(lines) == 13
     assert all(line.strip() for line in lines.values())
 
 
