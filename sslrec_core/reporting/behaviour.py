@@ -43,7 +43,10 @@ def _examples(seen: Sequence[Seen]) -> list[Part]:
     if first is None or first.examples is None:
         return [*(_missing(seen, "examples") or [Remark("No user has both training and test items.")])]
     of = f" Lists of {first.group}." if len(seen) > 1 else ""
-    intro = Text(f"Users with few to many training items, the same in every report about these data.{of}")
+    intro = Text(
+        f"Users with few to many training items, the same in every report about these data.{of} Popularity is the "
+        "number of training interactions of an item; a hit is an item of the user's test part."
+    )
     return [intro, Beside([_person(example) for example in first.examples])]
 
 
@@ -60,7 +63,7 @@ def _person(example: Example) -> Section:
         )
         for rank, line in enumerate(example.lines, 1)
     ]
-    columns = ("rank", "item", *(["name"] if named else []), "score", "training interactions", "in test part")
+    columns = ("rank", "item", *(["name"] if named else []), "score", "popularity", "test")
     known = ", ".join(text if len(text) <= KNOWN_LENGTH else f"{text[:KNOWN_LENGTH]}…" for text in example.some)
     more = example.known - len(example.some)
     hits = sum(line.hit for line in example.lines)

@@ -100,7 +100,7 @@ def test_the_lists_of_the_page_are_those_of_recommend(run: Path) -> None:
     user = re.search(r"User (\S+)\|", text)
     assert user is not None
     lists = Run.open(run).recommend([user[1]], 10)[user[1]]
-    shown = re.findall(r"(\d+)\|(\S+?)\|(-?[\d.]+)\|(\d+)\|", text.partition("in test part|")[2])
+    shown = re.findall(r"(\d+)\|(\S+?)\|(-?[\d.]+)\|(\d+)\|", text.partition("popularity|test|")[2])
     assert [(item, score) for _, item, score, _ in shown][:10] == [(str(i), f"{s:.4f}") for i, s in lists]
 
 
