@@ -9,18 +9,17 @@ from sslrec_core.hooks import API, hookimpl
 
 if TYPE_CHECKING:
     from sslrec_core.comparing.table import compare
-    from sslrec_core.experiments import open_run, run, sweep, tune
+    from sslrec_core.experiments import board, export, open_run, report, run, sweep, tune
 
     __version__: str
 
-__all__ = ["API", "__version__", "compare", "hookimpl", "open_run", "run", "sweep", "tune"]
+__all__ = [
+    "API", "__version__", "board", "compare", "export", "hookimpl", "open_run", "report", "run", "sweep", "tune",
+]  # fmt: skip
 
 _HOMES = {
     "compare": "comparing.table",
-    "open_run": "experiments",
-    "run": "experiments",
-    "sweep": "experiments",
-    "tune": "experiments",
+    **dict.fromkeys(("board", "export", "open_run", "report", "run", "sweep", "tune"), "experiments"),
 }
 """Where each function for use from Python lives; it is imported when it is asked for, because torch takes a second."""
 

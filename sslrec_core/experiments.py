@@ -1,4 +1,4 @@
-"""Experiments from Python: train, open, sweep, tune.  The command line goes the same way.
+"""Experiments from Python: train, open, sweep, tune, look, hand over.  The command line goes the same way.
 
 Each function is also an attribute of the package, beside ``sslrec_core.compare``::
 
@@ -22,6 +22,7 @@ from sslrec_core.registry import registry
 from sslrec_core.settings import Resolved, resolve
 
 if TYPE_CHECKING:
+    from sslrec_core.exporting.index import Measured
     from sslrec_core.records import Result
     from sslrec_core.running import Run
     from sslrec_core.sweeping import News as RunNews
@@ -34,6 +35,8 @@ Place = str | Path
 Settings = Mapping[str, Any] | Sequence[str]
 """Options by dotted key, ``{"model.layers": 3}``, or as ``--set`` takes them, ``["model.layers=3"]``."""
 SAMPLERS = ("tpe", "random", "grid")
+EXPORTS = ("embeddings", "onnx", "faiss", "recommendations")
+FORMATS = ("parquet", "npz")
 
 
 def assignments(settings: Settings) -> list[str]:
@@ -248,6 +251,133 @@ def tune(
 
     carry_out(found, trials, jobs, _path(data_root), tell)
     return outcome(found)
+
+
+def report(
+    runs: Place | Sequence[Place],
+    output: Place | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    model: bool = True,
+    names: Place | None = None,
+    device: str = "auto",
+    data_root: Place | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Write one self-contained page about runs.
+
+    Args:
+        runs: Run directories, or glob patterns.
+        output: The file; none, for a single run, for ``report.html`` in its directory.
+        metrics: Whose curves to draw; none for the judge's and a few beside it.
+        model: Whether to load models and data, or to use what was recorded alone.
+        names: A table with columns item and name; none for the names that the data has.
+        device: Where models are loaded.
+        data_root: As for :func:`run`.
+        say: Told what takes time.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: a run cannot be read at all.
+        ConfigError: there is no such run, several have no file for their report, or an extra is missing.
+        StorageError: the file cannot be written; an earlier report is as it was.
+    """
+    from sslrec_core.comparing.runs import find
+    from sslrec_core.records import REPORT
+    from sslrec_core.reporting.page import report as page
+    from sslrec_core.reporting.page import save
+
+    found = find([str(one) for one in ([runs] if isinstance(runs, (str, Path)) else runs)])
+    if output is None and len(found) > 1:
+        raise ConfigError(f"{len(found)} runs share no directory for their report", fix="-o FILE.html")
+    path = found[0] / REPORT if output is None else Path(output)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", fix=f"-o {path / REPORT}")
+    made = page(
+        found, metrics=metrics, model=model, names=_path(names), device=device, data_root=_path(data_root), say=say
+    )  # fmt: skip
+    save(made, path)
+    return path
+
+
+def board(folder: Place = "runs", output: Place | None = None) -> Path:
+    """Write the leaderboard of all runs below ``folder`` into the folder ``output``, or into ``board`` beside them.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: there are no runs, or an extra is missing.
+        StorageError: the folder cannot be written.
+    """
+    from sslrec_core.overview.page import write_board
+    from sslrec_core.overview.scan import Scanner
+
+    root = Path(folder)
+    return write_board(Scanner(root).scan(), root, _path(output) or root / "board")
+
+
+def export(
+    of: Place | Run,
+    to: str,
+    directory: Place | None = None,
+    *,
+    form: str = "parquet",
+    k: int = 20,
+    index: str = "HNSW32",
+    users: int = 1000,
+    recall: float = 0.95,
+    force: bool = False,
+    device: str | None = None,
+    data_root: Place | None = None,
+) -> str | Measured:
+    """Write what a run found for use without sslrec.
+
+    Args:
+        of: A run directory, or a run that is open.
+        to: ``embeddings``, ``onnx``, ``faiss`` or ``recommendations``.
+        directory: The folder to write; none for one of that name in the run directory.
+        form: Of embeddings: ``parquet`` or ``npz``.
+        k: Length of the lists, and of those that recall is of.
+        index: What faiss calls the index.
+        users: How many users an index is measured with.
+        recall: Share of exact search up to which an index is told to look further.
+        force: Replace an earlier export.
+        device: As for :func:`run`.
+        data_root: As for :func:`run`.
+
+    Returns:
+        What was written, in words; for an index, what was measured: it may find less than ``recall``.
+
+    Raises:
+        ConfigError: there is no such export or format, the model has nothing of the kind, or an extra is missing.
+        StorageError: the folder exists or cannot be written; nothing is left behind.
+    """
+    if to not in EXPORTS:
+        raise ConfigError(f"there is no export '{to}'", fix=f"--to {', '.join(EXPORTS)}")
+    if form not in FORMATS:
+        raise ConfigError(f"there is no format '{form}'", fix=f"--format {' or '.join(FORMATS)}")
+    if isinstance(of, (str, Path)):
+        # A program is checked on the processor that it is run on.
+        of = open_run(of, device="cpu" if to == "onnx" and device is None else device, data_root=data_root)
+    target = _path(directory) or of.directory / to
+    if to == "faiss":
+        from sslrec_core.exporting.index import export_index
+
+        return export_index(of, target, index, k, users, recall, force=force)
+    if to == "onnx":
+        from sslrec_core.exporting.onnx import export_onnx
+
+        return export_onnx(of, target, force=force)
+    if to == "recommendations":
+        from sslrec_core.exporting.recommendations import export_recommendations
+
+        return export_recommendations(of, target, k, force=force)
+    from sslrec_core.exporting.embeddings import export_embeddings
+
+    return export_embeddings(of, target, form, force=force)
 
 
 def open_study(

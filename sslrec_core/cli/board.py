@@ -42,8 +42,6 @@ def command(
     from sslrec_core.overview.page import write_board
 
     runs = scanner.scan()
-    if not runs:
-        raise ConfigError(f"there are no runs in {folder}", fix="sslrec train … -o DIR makes one")
     path = write_board(runs, folder, output or folder / "board")
     unreadable = sum(seen.state == "unreadable" for seen in runs)
     print(f"board {path}  {len(runs)} runs{f', {unreadable} unreadable' if unreadable else ''}")

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated
 
 import typer
 
-from sslrec_core.errors import ConfigError, SslrecError
-
-if TYPE_CHECKING:
-    from sslrec_core.running import Run
-
-KINDS = ("embeddings", "onnx", "faiss", "recommendations")
+from sslrec_core.errors import SslrecError
 
 
 def command(
@@ -40,43 +35,15 @@ def command(
 
     Example: sslrec export runs/lightgcn-demo-… --to faiss --recall 0.98
     """
-    if to not in KINDS:
-        raise ConfigError(f"there is no export '{to}'", fix=f"--to {', '.join(KINDS)}")
+    from sslrec_core import experiments
+
     target = output or run / to
-
-    from sslrec_core.exporting.embeddings import Form
-
-    if form not in get_args(Form):
-        raise ConfigError(f"there is no format '{form}'", fix=f"--format {' or '.join(get_args(Form))}")
-
-    from sslrec_core.running import Run
-
-    # A program is checked on the processor that it is run on.
-    opened = Run.open(run, device="cpu" if to == "onnx" and device is None else device, data_root=data_dir)
-    if to == "faiss":
-        _index(opened, target, index, k, users, recall, force)
-        return
-    if to == "embeddings":
-        from sslrec_core.exporting.embeddings import export_embeddings
-
-        said = export_embeddings(opened, target, form, force=force)  # type: ignore[arg-type]
-    elif to == "onnx":
-        from sslrec_core.exporting.onnx import export_onnx
-
-        said = export_onnx(opened, target, force=force)
-    else:
-        from sslrec_core.exporting.recommendations import export_recommendations
-
-        said = export_recommendations(opened, target, k, force=force)
-    print(f"{said}\nexport {target}")
-
-
-def _index(run: Run, target: Path, index: str, k: int, users: int, recall: float, force: bool) -> None:
-    from sslrec_core.exporting.index import export_index
-
-    found = export_index(run, target, index, k, users, recall, force=force)
+    found = experiments.export(
+        run, to, target, form=form, k=k, index=index, users=users, recall=recall, force=force, device=device,
+        data_root=data_dir,
+    )  # fmt: skip
     print(f"{found}\nexport {target}")
-    if found.recall < recall:
+    if not isinstance(found, str) and found.recall < recall:
         raise SslrecError(
             f"the index finds {found.recall:.4f} of exact search, less than --recall {recall:g}",
             "it is written, with what it reached",

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from sslrec_core.errors import ConfigError
-
 
 def command(
     runs: Annotated[list[str], typer.Argument(help="Run directories, or quoted patterns such as 'runs/*'.")],
@@ -38,24 +36,13 @@ def command(
 
     Example: sslrec report runs/kgcl-demo-… -o report.html
     """
-    from sslrec_core.comparing.runs import find
-    from sslrec_core.records import REPORT
-    from sslrec_core.reporting.page import report, save
-
-    found = find(runs)
-    if output is None:
-        if len(found) > 1:
-            raise ConfigError(f"{len(found)} runs share no directory for their report", fix="-o FILE.html")
-        output = found[0] / REPORT
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder", fix=f"-o {output / REPORT}")
+    from sslrec_core import experiments
 
     def say(text: str) -> None:
         if not quiet:
             print(text, file=sys.stderr)
 
-    page = report(
-        found, metrics=metric or (), model=model, names=names, device=device, data_root=data_dir, say=say
+    path = experiments.report(
+        runs, output, metrics=metric or (), model=model, names=names, device=device, data_root=data_dir, say=say
     )  # fmt: skip
-    save(page, output)
-    print(f"report {output}")
+    print(f"report {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,8 +16,6 @@ from sslrec_core.evaluate import check_numbers, judging
 from sslrec_core.exporting.folder import new_folder, raw_ids, write_about, write_parquet
 from sslrec_core.recommending import AT_ONCE, askable
 from sslrec_core.running import Run
-
-Form = Literal["parquet", "npz"]
 
 
 class Vectors(NamedTuple):
@@ -51,7 +49,7 @@ def vectors_of(run: Run, users: Tensor) -> Vectors:
     return Vectors(*(np.ascontiguousarray(part.cpu().numpy()) for part in found))
 
 
-def export_embeddings(run: Run, target: Path, form: Form = "parquet", *, force: bool = False) -> str:
+def export_embeddings(run: Run, target: Path, form: str = "parquet", *, force: bool = False) -> str:
     """Write the vectors of users and items with their raw ids to the new folder ``target``.
 
     ``parquet``: ``users.parquet`` and ``items.parquet``, columns ``user`` or ``item`` and ``vector``.  ``npz``:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from sslrec_core.errors import ConfigError
 from sslrec_core.files import storage, write_text
 from sslrec_core.overview.board import Json, board, curves
 from sslrec_core.overview.scan import Seen
@@ -43,9 +44,11 @@ def write_board(runs: Sequence[Seen], root: Path, folder: Path) -> Path:
     """Write the page about ``runs`` below ``root`` into ``folder``; its path.
 
     Raises:
-        ConfigError: the extra ``report`` is not installed.
+        ConfigError: there are no runs, or the extra ``report`` is not installed.
         StorageError: the folder cannot be written.
     """
+    if not runs:
+        raise ConfigError(f"there are no runs in {root}", fix="sslrec train … -o DIR makes one")
     script = library()
     with storage(folder, "writing the board"):
         folder.mkdir(parents=True, exist_ok=True)
