@@ -13,6 +13,7 @@ from sslrec_core.errors import ConfigError, SslrecError, TrainingError, UnknownN
 from sslrec_core.experiments import assignments, configure
 from sslrec_core.records import read_result
 
+pytestmark = pytest.mark.timeout(400)  # a sweep's runs are processes that import torch
 SMALL = {"data.users": 120, "data.items": 90}
 
 

@@ -12,6 +12,7 @@ from sslrec_core.errors import ConfigError, SslrecError
 from sslrec_core.records import read_result
 from sslrec_core.sweeping import News, Sweep, carry_out
 
+pytestmark = pytest.mark.timeout(400)  # each run is a process that imports torch
 SMALL = "set = ['data.users=60', 'data.items=40']"
 TWO = f"""
 datasets = ["cf/demo"]
