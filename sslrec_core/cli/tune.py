@@ -90,7 +90,8 @@ class _Lines:
         from rich.console import Console
         from rich.live import Live
 
-        self._study, self._best = study, float("-inf")
+        best = study.best()  # of what is complete already, where the study goes on
+        self._study, self._best = study, float("-inf") if best is None or best.value is None else best.value
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._under_way: dict[int, str] = {}
         self._live = Live(console=self._console, transient=True) if self._console.is_terminal else None
