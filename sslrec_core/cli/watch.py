@@ -64,7 +64,8 @@ def _screen(scanner: Scanner, console: Console, height: int | None) -> Renderabl
     runs, now = scanner.scan(), time.time()
     of = {state: _latest(runs, state) for state in ("running", "complete", "interrupted", "unreadable")}
     counts = ", ".join(f"{len(found)} {state}" for state, found in of.items() if found) or "no runs yet"
-    lines = [Text.assemble((str(scanner.root), "bold"), f"  {counts}  {time.strftime('%H:%M:%S')}")]
+    # The folder last: it may be longer than the line.
+    lines = [Text.assemble((counts, "bold"), f"  {time.strftime('%H:%M:%S')}  ", (str(scanner.root), "dim"))]
     room = (height or 10_000) - 4
     shown = of["running"][: max(1, room // 3)]
     for seen in shown:
