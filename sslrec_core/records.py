@@ -22,6 +22,8 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 REPORT = "report.html"
 """The page about a run, if one was made."""
 
+FINGERPRINT, INTERACTIONS = "data fingerprint", "interactions"
+"""Terms that tell the data of runs apart: all that a scenario made of them, and who met what in which part."""
 MAY_DIFFER = ("run", "model", "train", "optim")
 """Sections of a configuration that may differ among runs that are compared; all else is data and protocol."""
 PROTOCOL = ("train.select_on",)
@@ -118,7 +120,23 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def terms_of(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same to compare: data and protocol."""
     shared = {key: value for key, value in settings.items() if key.split(".")[0] not in MAY_DIFFER or key in PROTOCOL}
-    return {**shared, "data fingerprint": environment.get("data", {}).get("fingerprint")}
+    data = environment.get("data", {})
+    return {**shared, FINGERPRINT: data.get("fingerprint"), INTERACTIONS: data.get("interactions")}
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The terms in which two runs differ, sorted.
+
+    A model may look at more of a dataset than another, its scenario be another one: where both have the same
+    interactions in the same parts, what one scenario alone has an option for does not matter.
+    """
+    keys = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    if FINGERPRINT not in keys:
+        keys.discard(INTERACTIONS)  # which older runs did not note
+    elif INTERACTIONS not in keys and one.get(INTERACTIONS) is not None:
+        alone = {key for key in keys if key.startswith("scenario.") and (key in one) != (key in other)}
+        keys -= alone | {FINGERPRINT, "scenario.name"}
+    return sorted(keys)
 
 
 def telling(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from sslrec_core.comparing.statistics import Values
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import write_atomically
-from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result, settings_of, telling, terms_of
+from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result, settings_of, telling, terms_of, unlike
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,8 @@ def check_comparable(records: Sequence[Record]) -> None:
     """
     first = records[0]
     for other in records[1:]:
-        keys = [key for key in first.terms.keys() | other.terms.keys() if first.terms.get(key) != other.terms.get(key)]
-        if keys:
-            facts = [f"{key}: {_said(first, key)} and {_said(other, key)}" for key in sorted(keys)]
+        if keys := unlike(first.terms, other.terms):
+            facts = [f"{key}: {_said(first, key)} and {_said(other, key)}" for key in keys]
             raise ConfigError(
                 f"{first.directory} and {other.directory} cannot be compared", *facts,
                 fix="compare runs on the same data and by the same protocol",
@@ -148,7 +147,7 @@ def check_comparable(records: Sequence[Record]) -> None:
 
 
 def _said(record: Record, key: str) -> str:
-    return repr(record.terms[key]) if key in record.terms else "nothing (another version made the run)"
+    return repr(record.terms[key]) if key in record.terms else "nothing (another scenario or version made the run)"
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,8 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
 
     Returns:
         Arrays ``users.*`` and ``items.*`` (vocabularies) and ``<part>.pointers``, ``<part>.columns`` (``int64``) for
-        each part, as :meth:`sslrec_core.data.Interactions.of` takes them; in ``meta``, ``notes`` and ``counts``.
+        each part, as :meth:`sslrec_core.data.Interactions.of` takes them; in ``meta``, ``notes``, ``counts`` and
+        ``interactions``, which is the same wherever all of these arrays are.
 
     Raises:
         DataError: a column is missing or holds gaps, nothing is left, or the split asked for needs what the files lack.
@@ -90,7 +92,12 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
         per_item[code] = counts_of(items, len(item_ids))
         arrays[f"{name}.pointers"] = np.concatenate(([0], per_user[code].cumsum()))
         arrays[f"{name}.columns"] = items.astype(np.int64)
-    return Prepared(arrays, {"counts": count(per_user, per_item, notes), "notes": notes})
+    same = hashlib.blake2b(digest_size=20)
+    for name in sorted(arrays):
+        same.update(name.encode())
+        same.update(np.ascontiguousarray(arrays[name]))
+    meta = {"counts": count(per_user, per_item, notes), "notes": notes, "interactions": same.hexdigest()}
+    return Prepared(arrays, meta)
 
 
 def checked(raw: Raw) -> dict[str, Array | Coded]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sslrec_core.overview.events import Events, thinned
 from sslrec_core.overview.scan import Seen
-from sslrec_core.records import METRICS, telling
+from sslrec_core.records import METRICS, telling, unlike
 
 Link = Callable[[Seen], str]
 """The address of a run's report."""
@@ -125,8 +125,7 @@ def _usual(runs: Sequence[Seen]) -> Mapping[str, Any]:
 
 
 def _unlike(terms: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
-    own = json.loads(_text(terms))
-    return sorted(key for key in own.keys() | usual.keys() if own.get(key) != usual.get(key))
+    return unlike(json.loads(_text(terms)), usual)
 
 
 def _points(curve: Sequence[tuple[int, float]], points: int) -> list[tuple[int, float | None]]:

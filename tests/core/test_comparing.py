@@ -19,6 +19,7 @@ from sslrec_core.comparing.runs import Record
 from sslrec_core.comparing.statistics import bootstrap, holm, paired
 from sslrec_core.comparing.table import as_csv, as_json, as_latex, compare
 from sslrec_core.errors import CheckpointError, ConfigError, SslrecError
+from sslrec_core.records import FINGERPRINT, INTERACTIONS, unlike
 from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig
 
@@ -163,7 +164,7 @@ def test_a_run_of_an_older_version_is_compared_where_that_is_sure(runs: Path) ->
     rewritten(runs / "2-1" / "config.toml", without("hide"))
     with pytest.raises(ConfigError, match="cannot be compared") as refused:
         compare(names)
-    assert refused.value.facts == ("eval.hide: nothing (another version made the run) and 'train+valid'",)
+    assert refused.value.facts == ("eval.hide: nothing (another scenario or version made the run) and 'train+valid'",)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +224,16 @@ def test_the_table_fits_a_terminal(
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "baseline" in out and "model.embedding_dim: " in out
+
+
+def test_scenarios_are_compared_on_the_same_interactions() -> None:
+    graph = {"scenario.name": "kg", "scenario.seed": 0, "scenario.inverse": True, FINGERPRINT: "a", INTERACTIONS: "x"}
+    plain = {"scenario.name": "cf", "scenario.seed": 0, FINGERPRINT: "b", INTERACTIONS: "x"}
+    assert unlike(graph, plain) == []
+    assert unlike(graph, {**plain, "scenario.seed": 1}) == ["scenario.seed"]
+    assert unlike(graph, {**plain, "eval.hide": "train"}) == ["eval.hide"]
+    other = [FINGERPRINT, INTERACTIONS, "scenario.inverse", "scenario.name"]
+    assert unlike(graph, {**plain, INTERACTIONS: "y"}) == other
+    # Runs of earlier versions noted no interactions: for them the whole data has to be the same.
+    assert unlike({**graph, INTERACTIONS: None}, plain) == other
+    assert unlike({**plain, INTERACTIONS: None}, plain) == []
