@@ -95,7 +95,7 @@ def prepare_interactions(raw: Raw, config: Scenario.Config) -> Prepared:
     same = hashlib.blake2b(digest_size=20)
     for name in sorted(arrays):
         same.update(name.encode())
-        same.update(np.ascontiguousarray(arrays[name]))
+        same.update(np.ascontiguousarray(arrays[name]).data)
     meta = {"counts": count(per_user, per_item, notes), "notes": notes, "interactions": same.hexdigest()}
     return Prepared(arrays, meta)
 

@@ -147,7 +147,8 @@ def look(
     story: Story, names: Names, *, device: str, data_root: Path | None = None, say: Callable[[str], None]
 ) -> Seen:  # fmt: skip
     """Open the run of ``story`` and look at what its model does.  Whatever fails is said, and the rest goes on."""
-    seen = Seen(story.group, str(story.record.environment.get("data", {}).get("fingerprint")))
+    facts = story.record.environment.get("data", {})
+    seen = Seen(story.group, str(facts.get("interactions", facts.get("fingerprint"))))
     say(f"opening {story.record.directory}")
     try:
         run = Run.open(story.record.directory, device=device, data_root=data_root)
