@@ -131,11 +131,10 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     interactions in the same parts, what one scenario alone has an option for does not matter.
     """
     keys = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
-    if FINGERPRINT not in keys:
-        keys.discard(INTERACTIONS)  # which older runs did not note
-    elif INTERACTIONS not in keys and one.get(INTERACTIONS) is not None:
+    if FINGERPRINT in keys and INTERACTIONS not in keys and one.get(INTERACTIONS) is not None:
         alone = {key for key in keys if key.startswith("scenario.") and (key in one) != (key in other)}
         keys -= alone | {FINGERPRINT, "scenario.name"}
+    keys.discard(INTERACTIONS)  # the fingerprint says it; older runs did not note them
     return sorted(keys)
 
 
