@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,16 +113,24 @@ def write_result(result: Result, config: RunConfig) -> None:
 # ---- configurations side by side -------------------------------------------------------------------------------------
 
 
-def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by dotted key, without where and with which seed the run was carried out."""
-    return dict(flattened({key: value for key, value in config.items() if key != "run"}))
+class Described:
+    """A run by what its directory says: the two files that it began with."""
 
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
 
-def terms_of(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same to compare: data and protocol."""
-    shared = {key: value for key, value in settings.items() if key.split(".")[0] not in MAY_DIFFER or key in PROTOCOL}
-    data = environment.get("data", {})
-    return {**shared, FINGERPRINT: data.get("fingerprint"), INTERACTIONS: data.get("interactions")}
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Options by dotted key, without where and with which seed the run was carried out."""
+        return dict(flattened({key: value for key, value in self.config.items() if key != "run"}))
+
+    @cached_property
+    def terms(self) -> dict[str, Any]:
+        """What must be the same to compare: data and protocol."""
+        of_model = {key for key in self.settings if key.split(".")[0] in MAY_DIFFER and key not in PROTOCOL}
+        data = self.environment.get("data", {})
+        shared = {key: value for key, value in self.settings.items() if key not in of_model}
+        return {**shared, FINGERPRINT: data.get("fingerprint"), INTERACTIONS: data.get("interactions")}
 
 
 def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from safetensors.numpy import load_file, save_file
 from sslrec_core.comparing.statistics import Values
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import write_atomically
-from sslrec_core.records import CONFIG, ENVIRONMENT, Result, read_result, settings_of, telling, terms_of, unlike
+from sslrec_core.records import CONFIG, ENVIRONMENT, Described, Result, read_result, telling, unlike
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Described):
     """One complete run."""
 
     directory: Path
@@ -60,16 +59,6 @@ class Record:
     def judge(self) -> str:
         """The metric that chose its epoch."""
         return str(self.config["train"]["judge"])
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """Options by dotted key, without where and with which seed the run was carried out."""
-        return settings_of(self.config)
-
-    @cached_property
-    def terms(self) -> dict[str, Any]:
-        """What must be the same to compare: data and protocol."""
-        return terms_of(self.settings, self.environment)
 
     def of_users(self, split: str) -> dict[str, Values]:
         """Each metric user by user, and ``users``; measured once and kept beside the run.

@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import is_held
 from sslrec_core.overview.events import Events
 from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
-from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, REPORT, RESULT, Result, read_result, settings_of, terms_of
+from sslrec_core.records import CONFIG, ENVIRONMENT, METRICS, REPORT, RESULT, Described, Result, read_result
 
 State = Literal["running", "complete", "interrupted", "unreadable"]
 Signature = tuple[tuple[int, int] | None, ...]
@@ -29,7 +28,7 @@ _PRESET = re.compile(r"# preset (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(Described):
     """A run as it was found."""
 
     directory: Path
@@ -126,16 +125,6 @@ class Seen:
         if self.events is None or self.events.pace is None or self.events.epoch is None or self.limit is None:
             return None
         return (self.limit - self.events.epoch - 1) * self.events.pace
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """Options by dotted key, without where and with which seed the run was carried out."""
-        return settings_of(self.config)
-
-    @cached_property
-    def terms(self) -> dict[str, Any]:
-        """What must be the same to compare: data and protocol."""
-        return terms_of(self.settings, self.environment)
 
     def _option(self, section: str, key: str) -> Any:
         # Earlier versions had fewer options.
