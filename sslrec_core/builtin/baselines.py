@@ -244,33 +244,44 @@ class EASE(OfInteractions):
         """Weight of the squared coefficients."""
 
     config: Config
+    known: Tensor
+    """The items that someone has, ascending: all others get no coefficients and no score.  Long ``[known]``"""
     weights: Tensor
-    """``[items, items]``, the diagonal zero."""
+    """``[known, known]``, the diagonal zero."""
 
     def fit(self, history: Rows) -> None:
-        n, device = history.n_columns, history.columns.device
+        known, device = torch.unique(history.columns), history.columns.device
+        n = len(known)
         require(3 * n * n * 4, device, f"EASE on {n} items", f"3 matrices x {n}² weights x 4 bytes")
+        self.remember("known", known)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._gram(history).to(device)))
         # Contiguous, because scoring reads whole rows; the solver leaves columns.
         weights = inverse.div_(-inverse.diagonal()).contiguous()
         self.remember("weights", weights.fill_diagonal_(0))
 
     def _gram(self, history: Rows) -> Tensor:
-        """Common users of each two items, plus ``l2`` on the diagonal."""
-        n = history.n_columns
-        matrix = history.to_scipy()
+        """Common users of each two known items, plus ``l2`` on the diagonal."""
+        matrix = history.to_scipy()[:, self.known.cpu().numpy()]
+        n = len(self.known)
         items, gram = matrix.T.tocsr(), np.empty((n, n), np.float32)
-        size = portion(n, torch.device("cpu"))
+        size = portion(max(n, 1), torch.device("cpu"))
         for start in range(0, n, size):
             gram[start : start + size] = (items[start : start + size] @ matrix).toarray()
         gram[np.diag_indices(n)] += self.config.l2
         return torch.from_numpy(gram)
 
     def scores_from(self, history: Rows) -> Scorer:
-        weights = self.weights.to(history.columns.device)
+        n, device = history.n_columns, history.columns.device
+        known, weights = self.known.to(device), self.weights.to(device)
+        if len(known) < n:
+            # A last row of zeros is what items say that nobody had: newcomers may bring such.
+            weights = F.pad(weights, (0, 0, 0, 1))
+        ranks = torch.arange(len(known), device=device)
+        place = torch.full((n,), len(known), device=device).index_copy(0, known, ranks)
 
         def scores(queries: Queries) -> Tensor:
             own = history.select(queries.users)
-            return F.embedding_bag(own.columns, weights, own.pointers[:-1], mode="sum")
+            found = F.embedding_bag(place[own.columns], weights, own.pointers[:-1], mode="sum")
+            return found if len(known) == n else found.new_zeros(len(own), n).index_copy_(1, known, found)
 
         return scores

@@ -119,6 +119,14 @@ def test_ease_is_the_constrained_ridge_regression() -> None:
     assert scores(fitted(EASE, data, l2=3.0), data).double().allclose(x @ weights, atol=1e-5)
 
 
+def test_ease_has_coefficients_only_between_items_that_someone_has() -> None:
+    data = world()
+    model = fitted(EASE, data)
+    assert model.known.tolist() == list(range(1, ITEMS)) and model.weights.shape == (ITEMS - 1, ITEMS - 1)
+    alone, beside = (model.fold_in(torch.tensor(items), torch.tensor([len(items)])) for items in ([3, 7], [0, 3, 7]))
+    assert alone.equal(beside) and alone[0, 0] == 0 and alone[0, 1:].all()
+
+
 @pytest.mark.parametrize("kind", ["cosine", "asymmetric", "jaccard", "dice", "overlap"])
 def test_item_knn_sums_the_nearest_neighbours(kind: str) -> None:
     data = world()
@@ -179,10 +187,11 @@ def test_portions_of_similarities_change_nothing(monkeypatch: pytest.MonkeyPatch
 
 def test_too_many_items_for_ease_is_said_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda device: 2 * memory.GIB)
-    empty = World({"train": Rows.empty(3, 20_000)}, 3, 20_000)
+    everything = torch.arange(20_000)
+    wide = World({"train": Rows.of(everything % 3, everything, 3, 20_000)}, 3, 20_000)
     monkeypatch.setattr(EASE, "_gram", lambda *_: pytest.fail("began to allocate"))
     with pytest.raises(DeviceError, match=r"EASE on 20000 items needs 4\.5 GiB, and cpu has 2\.0 GiB") as caught:
-        fitted(EASE, empty)
+        fitted(EASE, wide)
     assert caught.value.facts == ("3 matrices x 20000² weights x 4 bytes = 4.5 GiB",)
 
 
