@@ -107,9 +107,23 @@ class Loop:
         self.on_batch: list[BatchListener] = []
         self.on_step: list[StepListener] = []
         self._make = make_optimizer(optim, device)
+        self._decay = optim.decay
         self.optimizers: dict[str, Optimizer] = model.optimizers(self._make)
         self._curves: dict[tuple[str, ...], _Curve] = {}
         self._logged: dict[str, float | Tensor] = {}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Count the epochs of the stage: step sizes are those of ``epoch``, whether or not there were others before."""
+        self.epoch = epoch
+        for optimizer in self.optimizers.values():
+            self._slow_down(optimizer)
+
+    def _slow_down(self, optimizer: Optimizer) -> None:
+        if self._decay == 1:
+            return
+        for group in optimizer.param_groups:
+            # In the group, because it is saved with it: a resumed run begins from the same.
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * self._decay**self.epoch
 
     def batches(self, source: Iterable[Any] | None = None) -> Iterator[Any]:
         """The scenario's training batches for one epoch, or those of ``source``, counted and shown."""
@@ -152,6 +166,7 @@ class Loop:
         """The optimiser called ``name``, made for ``parameters`` as the config says when it is first asked for."""
         if name not in self.optimizers:
             self.optimizers[name] = self._make(parameters)
+            self._slow_down(self.optimizers[name])
         return self.optimizers[name]
 
     def every(self, n: int) -> bool:
@@ -219,7 +234,7 @@ class Defaults:
     @hookimpl(trylast=True)
     def sslrec_epoch(self, run: Run) -> Mapping[str, float]:
         """One call of the stage's epoch; the mean of each loss."""
-        run.loop.epoch = run.epoch
+        run.loop.begin_epoch(run.epoch)
         run.model.train()
         with precision(run.config.train.precision, run.device):
             run.stage.epoch(run.loop)

@@ -16,7 +16,7 @@ import pydantic
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sslrec_core.choice import Choice, Of
-from sslrec_core.config import Config, Layer, explain, merge, parse_assignment, read_config, to_toml
+from sslrec_core.config import Config, Layer, Share, explain, merge, parse_assignment, read_config, to_toml
 from sslrec_core.errors import ConfigError
 from sslrec_core.protocols import PROTOCOLS, SELECTED_ON_TEST
 from sslrec_core.registry import Entry, registry
@@ -55,7 +55,9 @@ class OptimConfig(Config):
     name: Literal["adam", "adamw", "sgd"] = "adam"
     """Algorithm."""
     learning_rate: PositiveFloat = 1e-3
-    """Step size."""
+    """Step size, in the first epoch."""
+    decay: Share = 1.0
+    """Factor of the step size from each epoch of a stage to the next."""
     weight_decay: NonNegativeFloat = 0.0
     """Decay of all parameters; models bring their own regularisation of batch embeddings."""
 

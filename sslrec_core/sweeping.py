@@ -114,6 +114,10 @@ class Sweep(Config):
             raise ConfigError(f"{what} has several runs called {twice[0]}", fix="give one of the rows another `row`")
         return sweep
 
+    def rows(self, dataset: str) -> list[Row]:
+        """The rows that a dataset has."""
+        return [row for row in self.models if dataset in (row.datasets or self.datasets)]
+
     def jobs(self) -> list[Job]:
         """Every run, dataset by dataset and row by row."""
         return [
@@ -128,8 +132,7 @@ class Sweep(Config):
                 assignments=(*self.set, *row.set),
             )
             for dataset in self.datasets
-            for row in self.models
-            if dataset in (row.datasets or self.datasets)
+            for row in self.rows(dataset)
             for protocol in self.protocols
             for seed in (row.seeds or self.seeds)
         ]

@@ -39,7 +39,7 @@ def bars(sweep: Sweep, keep: Path, metric: str) -> list[Bar]:
     """Rows of the first dataset and protocol with a figure for ``metric``, the best last."""
     dataset, protocol = sweep.datasets[0], sweep.protocols[0]
     found = []
-    for row in sweep.models:
+    for row in sweep.rows(dataset):
         values = [result["metrics"][metric] for result in results(sweep, keep, (dataset, row.title, protocol))]
         if values:
             spread = statistics.stdev(values) if len(values) > 1 else 0.0

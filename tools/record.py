@@ -65,7 +65,7 @@ def _table(sweep: Sweep, keep: Path, dataset: str, protocol: str) -> list[str]:
         f"| model | seeds | {' | '.join(sweep.metrics)} | best epoch | training s |",
         "|---|---|" + "---:|" * (len(sweep.metrics) + 2),
     ]
-    for row in sweep.models:
+    for row in sweep.rows(dataset):
         found = results(sweep, keep, (dataset, row.title, protocol))
         if found:
             cells = [_spread([one["metrics"][name] for one in found]) for name in sweep.metrics]

@@ -96,7 +96,7 @@ class Bench:
         for stage in model.stages(epochs):
             curve, loop.step = [], 0
             for epoch in range(min(stage.epochs, epochs)):
-                loop.epoch = epoch
+                loop.begin_epoch(epoch)
                 model.train()
                 stage.epoch(loop)
                 curve.append(loop.means())

@@ -44,6 +44,23 @@ def test_minimise_is_one_step_of_adam_on_the_sum() -> None:
     assert loop.step == 3
 
 
+def test_step_sizes_decay_from_epoch_to_epoch() -> None:
+    model = Line()
+    loop = Loop(model, TrainConfig(), OptimConfig(learning_rate=0.1, decay=0.5), torch.device("cpu"))
+    (group,) = loop.optimizers["main"].param_groups
+    rates = []
+    for epoch in (0, 1, 3, 1):
+        loop.begin_epoch(epoch)
+        rates.append(group["lr"])
+    assert rates == pytest.approx([0.1, 0.05, 0.0125, 0.05])
+    assert loop.optimizer("late", [model.other]).param_groups[0]["lr"] == pytest.approx(0.05)
+    saved = loop.optimizers["main"].state_dict()
+    resumed = Loop(Line(), TrainConfig(), OptimConfig(learning_rate=0.1, decay=0.5), torch.device("cpu"))
+    resumed.optimizers["main"].load_state_dict(saved)
+    resumed.begin_epoch(3)
+    assert resumed.optimizers["main"].param_groups[0]["lr"] == pytest.approx(0.0125)
+
+
 def test_means_are_means_and_start_afresh() -> None:
     model = Line()
     loop = loop_of(model)

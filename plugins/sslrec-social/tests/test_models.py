@@ -7,13 +7,10 @@ from typing import Any, TypeVar
 import pytest
 import torch
 from torch import Tensor
-from torch.optim import SGD
 
 from sslrec_core.data import Interactions, PairBatch, Rows, Vocabulary
 from sslrec_core.evaluate import judging
-from sslrec_core.loop import Loop
 from sslrec_core.model import Model
-from sslrec_core.settings import OptimConfig, TrainConfig
 from sslrec_core.testing import ModelContract
 from sslrec_core.testing.bench import Bench
 from sslrec_social.data import SocialData
@@ -244,18 +241,6 @@ def test_ties_keep_their_weights_beside_loops(data: SocialData) -> None:
     a = torch.eye(USERS)
     a[data.ties.row_index, data.ties.columns] = weight
     torch.testing.assert_close(model.trust.dense(), a / a.sum(1, keepdim=True).sqrt() / a.sum(0).sqrt())
-
-
-def test_dsl_learns_more_slowly_from_epoch_to_epoch(data: SocialData) -> None:
-    model = build(DSL, data, learning_rate_decay=0.5)
-    loop = Loop(model.float(), TrainConfig(), OptimConfig(name="sgd", learning_rate=0.1), torch.device("cpu"))
-    rates = []
-    for loop.epoch in (0, 1, 3):
-        model.epoch(loop)
-        optimizer = loop.optimizers["main"]
-        assert isinstance(optimizer, SGD)
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([0.1, 0.05, 0.0125])
 
 
 # ---- DiffNet

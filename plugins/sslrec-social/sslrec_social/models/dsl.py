@@ -6,8 +6,6 @@ authors' code (HKUDS/DSL).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -15,15 +13,12 @@ from torch.nn import functional as F
 
 from sslrec_core.builtin.encoders import LightGCNEncoder
 from sslrec_core.builtin.objectives import BPR
-from sslrec_core.config import NonNegative, Share
+from sslrec_core.config import NonNegative
 from sslrec_core.data import PairBatch
 from sslrec_core.graph import SparseGraph
 from sslrec_core.model import Embeddings, Losses, Model
 from sslrec_social.data import SocialData
 from sslrec_social.objectives import SelfAugmented, squared_length
-
-if TYPE_CHECKING:
-    from sslrec_core.loop import Loop
 
 
 class DSL(Model):
@@ -44,8 +39,6 @@ class DSL(Model):
         """Random pairs of users in a step."""
         l2: NonNegative = 2e-5
         """Factor of half the squared length of all parameters."""
-        learning_rate_decay: Share = 0.96
-        """Factor of the learning rate after each epoch."""
 
     config: Config
     data: SocialData
@@ -79,13 +72,6 @@ class DSL(Model):
             "augmented": self.augmented(*(F.embedding(i, x) for x in (users, by_ties) for i in (one, other))),
             "l2": self.config.l2 * squared_length(self.parameters()),
         }
-
-    def epoch(self, loop: Loop) -> None:
-        """Learn from every pair, at the learning rate of this epoch."""
-        for optimizer in loop.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] * self.config.learning_rate_decay**loop.epoch
-        super().epoch(loop)
 
 
 def with_loops(graph: SparseGraph) -> SparseGraph:
