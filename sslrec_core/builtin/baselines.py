@@ -92,10 +92,10 @@ class OfInteractions(ClosedForm):
         """A scorer for users with this ``history``, after :meth:`fit`; they may be others than those fitted to."""
 
     def compute(self) -> None:
-        self.fit(self._history())
+        self.fit(self.history())
 
     def computed(self) -> Scorer:
-        return self.scores_from(self._history())
+        return self.scores_from(self.history())
 
     def fold_in(self, items: Tensor, lengths: Tensor) -> Tensor:
         people = torch.arange(len(lengths), device=lengths.device)
@@ -103,7 +103,8 @@ class OfInteractions(ClosedForm):
         nothing = Rows.empty(len(people), self.data.n_items, lengths.device)
         return self.scores_from(history)(Queries(people, nothing, nothing))
 
-    def _history(self) -> Rows:
+    def history(self) -> Rows:
+        """Items of each user that are fitted to, and scored from where a query brings none of its own."""
         return self.data.interactions.together(*self.config.fit_on.split("+"))
 
 

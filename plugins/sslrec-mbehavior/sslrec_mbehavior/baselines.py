@@ -1,7 +1,8 @@
-"""The rule that any model of several behaviours must beat: what was seen and not yet bought."""
+"""What any model of several behaviours must beat: a rule, and neighbours by whatever users did."""
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -9,13 +10,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sslrec_core.builtin.baselines import OfInteractions
+from sslrec_core.builtin.baselines import ItemKNN, OfInteractions
 from sslrec_core.data import Array, Queries
 from sslrec_core.model import Scorer
 from sslrec_core.rows import Rows
 from sslrec_mbehavior.data import MultiBehaviorData
 
 Criterion = Literal["behaviour", "latest", "frequent", "popular"]
+
+
+class AnyItemKNN(ItemKNN):
+    """ItemKNN in which all that users did with an item counts alike: they are neighbours by all behaviours."""
+
+    data: MultiBehaviorData
+    folds_in: ClassVar[bool] = False
+
+    def history(self) -> Rows:
+        return reduce(Rows.union, (each.rows for each in self.data.others), super().history())
 
 
 class SeenNotBought(OfInteractions):

@@ -27,6 +27,7 @@ def sslrec_datasets() -> Offer:
 def sslrec_models() -> Offer:
     """Recommenders that read several behaviours."""
     return {
+        "mbehavior/any-itemknn": "sslrec_mbehavior.baselines:AnyItemKNN",
         "mbehavior/cml": "sslrec_mbehavior.models.cml:CML",
         "mbehavior/crgcn": "sslrec_mbehavior.models.crgcn:CRGCN",
         "mbehavior/mbgmn": "sslrec_mbehavior.models.mbgmn:MBGMN",

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sslrec_core.data import Interactions, Queries, Rows, Vocabulary
 from sslrec_mbehavior import prediction
-from sslrec_mbehavior.baselines import SeenNotBought
+from sslrec_mbehavior.baselines import AnyItemKNN, SeenNotBought
 from sslrec_mbehavior.data import Behaviour, MultiBehaviorBatch, MultiBehaviorData
 from sslrec_mbehavior.meta import BehaviourAttention, MetaKnowledge
 from sslrec_mbehavior.models import mbgmn
@@ -368,7 +368,18 @@ def test_scores_do_not_depend_on_portions(data: MultiBehaviorData, monkeypatch: 
         torch.testing.assert_close(model.scorer()(queries), whole)
 
 
-# ---- the rule
+# ---- the baselines
+
+
+def test_any_itemknn_counts_users_who_did_anything(data: MultiBehaviorData) -> None:
+    model = AnyItemKNN(AnyItemKNN.Config(similarity="overlap", neighbours=ITEMS), data)
+    model.compute()
+    met = torch.zeros(USERS, ITEMS)
+    for rows in data.rows:
+        met[rows.row_index, rows.columns] = 1
+    common = met.T @ met
+    scores = model.scorer()(Queries(torch.arange(USERS), Rows.empty(USERS, ITEMS), Rows.empty(USERS, ITEMS)))
+    torch.testing.assert_close(scores.double(), (met @ common.fill_diagonal_(0)).double())
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ class TestMBGMNDot(ModelContract):
     settings = ("train.batch_size=16", "model.draws=8", "model.predictor=dot")
 
 
+class TestAnyItemKNN(ModelContract):
+    model = "mbehavior/any-itemknn"
+    world = "mbehavior/checkerboard"
+
+
 class TestSeenNotBought(ModelContract):
     model = "mbehavior/seen-not-bought"
     world = "mbehavior/checkerboard"
