@@ -21,11 +21,13 @@ def test_all_presets_are_here() -> None:
         "diffnet/dianping.toml",
         "diffnet/epinions.toml",
         "diffnet/lastfm.toml",
+        "diffnet/lastfm.tuned.toml",
         "diffnet/yelp.toml",
         "dsl/ciao.toml",
         "dsl/default.toml",
         "dsl/demo.toml",
         "dsl/epinions.toml",
+        "dsl/lastfm.toml",
         "dsl/yelp.toml",
         "mhcn/default.toml",
         "mhcn/demo.toml",
@@ -37,6 +39,7 @@ def test_all_presets_are_here() -> None:
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_preset_resolves_and_every_value_counts(path: Path) -> None:
-    dataset = "./interactions.csv" if path.stem == "default" else f"social/{path.stem}"
-    resolved = resolve(f"social/{path.parent.name}", dataset)
+    name, _, variant = path.stem.partition(".")
+    dataset = "./interactions.csv" if name == "default" else f"social/{name}"
+    resolved = resolve(f"social/{path.parent.name}", dataset, preset=variant or None)
     assert any(origin == f"preset {path.stem}" for origin in resolved.origins.values())
