@@ -158,9 +158,13 @@ class Study:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for studies whose trials can be compared."""
-        config = self.config.model_dump(mode="json")
-        del config["run"]["device"]
+        """Equal for studies whose trials can be compared.
+
+        Of what the folder has, not of the configuration that was read from it: options that came with later versions
+        are not in there, and change nothing.
+        """
+        config = read_config(self.folder / CONFIG)
+        config.get("run", {}).pop("device", None)
         text = f"{sorted_items(config)}\n{self.space.to_toml()}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -344,6 +344,15 @@ def test_a_store_with_another_study_is_refused(tmp_path: Path) -> None:
         study(tmp_path / "one", store=store)
 
 
+def test_an_option_that_came_later_does_not_make_another_study(tmp_path: Path) -> None:
+    begun = study(tmp_path)
+    config = begun.folder / "config.toml"
+    before, after = config.read_text().split("\ndecay = 1.0\n")
+    config.write_text(f"{before}\n{after}")
+    begun.optuna.set_user_attr("fingerprint", begun.fingerprint)  # as a version without this option made it
+    assert Study.open(begun.folder).config == begun.config
+
+
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a study's folder"):
         Study.open(tmp_path)

@@ -25,6 +25,7 @@ def test_all_presets_are_here() -> None:
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_preset_resolves_and_every_value_counts(path: Path) -> None:
-    dataset = "./interactions.csv" if path.stem == "default" else f"mbehavior/{path.stem}"
-    resolved = resolve(f"mbehavior/{path.parent.name}", dataset)
+    name, _, variant = path.stem.partition(".")
+    dataset = "./interactions.csv" if name == "default" else f"mbehavior/{name}"
+    resolved = resolve(f"mbehavior/{path.parent.name}", dataset, preset=variant or None)
     assert any(origin == f"preset {path.stem}" for origin in resolved.origins.values())

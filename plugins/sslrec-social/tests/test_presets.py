@@ -33,6 +33,7 @@ def test_all_presets_are_here() -> None:
         "mhcn/demo.toml",
         "mhcn/dianping.toml",
         "mhcn/douban-book.toml",
+        "mhcn/douban-book.tuned.toml",
         "mhcn/lastfm.toml",
     ]
 
