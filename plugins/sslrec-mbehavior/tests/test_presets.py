@@ -16,6 +16,7 @@ PRESETS = sorted(path for path in FOLDER.glob("*/*.toml") if path.name != SPACE)
 
 def test_all_presets_are_here() -> None:
     assert [path.relative_to(FOLDER).as_posix() for path in PRESETS] == [
+        "any-itemknn/retail_rocket.toml",
         *(f"{model}/{dataset}.toml" for model in ("cml", "crgcn", "mbgmn")
           for dataset in ("default", "demo", "retail_rocket", "tmall")),
         "seen-not-bought/retail_rocket.toml",
