@@ -26,6 +26,7 @@ def test_all_presets_are_here() -> None:
         "dsl/ciao.toml",
         "dsl/default.toml",
         "dsl/demo.toml",
+        "dsl/douban-book.toml",
         "dsl/epinions.toml",
         "dsl/lastfm.toml",
         "dsl/yelp.toml",
