@@ -18,7 +18,7 @@ def test_all_presets_are_here() -> None:
     assert [path.relative_to(FOLDER).as_posix() for path in PRESETS] == [
         "any-itemknn/retail_rocket.toml",
         *(f"{model}/{dataset}.toml" for model in ("cml", "crgcn", "mbgmn")
-          for dataset in ("default", "demo", "retail_rocket", "tmall")),
+          for dataset in ("default", "demo", "retail_rocket", "retail_rocket.tuned", "tmall")),
         "seen-not-bought/retail_rocket.toml",
         "seen-not-bought/tmall.toml",
     ]  # fmt: skip

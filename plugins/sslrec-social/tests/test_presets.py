@@ -19,6 +19,7 @@ def test_all_presets_are_here() -> None:
         "diffnet/default.toml",
         "diffnet/demo.toml",
         "diffnet/dianping.toml",
+        "diffnet/douban-book.toml",
         "diffnet/epinions.toml",
         "diffnet/lastfm.toml",
         "diffnet/lastfm.tuned.toml",
