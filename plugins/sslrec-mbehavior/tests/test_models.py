@@ -27,7 +27,7 @@ class TestMBGMN(ModelContract):
     model = "mbehavior/mbgmn"
     world = "mbehavior/checkerboard"
     settings = (
-        "train.batch_size=16", "train.negatives=4", "optim.learning_rate=0.01",
+        "train.batch_size=16", "train.negatives=4", "optim.learning_rate=0.01", "optim.decay=1.0",
         "model.draws=16", "model.rank=2", "model.embedding_dim=16", "model.scale=0.003", "model.l2=0.003",
     )  # fmt: skip
     side_information = False
@@ -36,7 +36,7 @@ class TestMBGMN(ModelContract):
 class TestMBGMNDot(ModelContract):
     model = "mbehavior/mbgmn"
     world = "mbehavior/checkerboard"
-    settings = ("train.batch_size=16", "model.draws=8", "model.predictor=dot")
+    settings = ("train.batch_size=16", "optim.decay=1.0", "model.draws=8", "model.predictor=dot")
 
 
 class TestAnyItemKNN(ModelContract):
