@@ -248,7 +248,8 @@ class EASE(OfInteractions):
     known: Tensor
     """The items that someone has, ascending: all others get no coefficients and no score.  Long ``[known]``"""
     weights: Tensor
-    """``[known, known]``, the diagonal zero."""
+    """Zero from an item to itself; the last row, of zeros, is what items say that nobody had, which newcomers may
+    bring.  ``[known + 1, known]``"""
 
     def fit(self, history: Rows) -> None:
         known, device = torch.unique(history.columns), history.columns.device
@@ -256,9 +257,9 @@ class EASE(OfInteractions):
         require(3 * n * n * 4, device, f"EASE on {n} items", f"3 matrices x {n}² weights x 4 bytes")
         self.remember("known", known)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._gram(history).to(device)))
+        weights = inverse.div_(-inverse.diagonal()).fill_diagonal_(0)
         # Contiguous, because scoring reads whole rows; the solver leaves columns.
-        weights = inverse.div_(-inverse.diagonal()).contiguous()
-        self.remember("weights", weights.fill_diagonal_(0))
+        self.remember("weights", F.pad(weights, (0, 0, 0, 1)).contiguous())
 
     def _gram(self, history: Rows) -> Tensor:
         """Common users of each two known items, plus ``l2`` on the diagonal."""
@@ -274,9 +275,6 @@ class EASE(OfInteractions):
     def scores_from(self, history: Rows) -> Scorer:
         n, device = history.n_columns, history.columns.device
         known, weights = self.known.to(device), self.weights.to(device)
-        if len(known) < n:
-            # A last row of zeros is what items say that nobody had: newcomers may bring such.
-            weights = F.pad(weights, (0, 0, 0, 1))
         ranks = torch.arange(len(known), device=device)
         place = torch.full((n,), len(known), device=device).index_copy(0, known, ranks)
 

@@ -122,7 +122,7 @@ def test_ease_is_the_constrained_ridge_regression() -> None:
 def test_ease_has_coefficients_only_between_items_that_someone_has() -> None:
     data = world()
     model = fitted(EASE, data)
-    assert model.known.tolist() == list(range(1, ITEMS)) and model.weights.shape == (ITEMS - 1, ITEMS - 1)
+    assert model.known.tolist() == list(range(1, ITEMS)) and model.weights.shape == (ITEMS, ITEMS - 1)
     alone, beside = (model.fold_in(torch.tensor(items), torch.tensor([len(items)])) for items in ([3, 7], [0, 3, 7]))
     assert alone.equal(beside) and alone[0, 0] == 0 and alone[0, 1:].all()
 

@@ -346,9 +346,10 @@ def test_a_store_with_another_study_is_refused(tmp_path: Path) -> None:
 
 def test_an_option_that_came_later_does_not_make_another_study(tmp_path: Path) -> None:
     begun = study(tmp_path)
-    config = begun.folder / "config.toml"
+    config, whole = begun.folder / "config.toml", begun.fingerprint
     before, after = config.read_text().split("\ndecay = 1.0\n")
     config.write_text(f"{before}\n{after}")
+    assert begun.fingerprint != whole
     begun.optuna.set_user_attr("fingerprint", begun.fingerprint)  # as a version without this option made it
     assert Study.open(begun.folder).config == begun.config
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,13 +19,16 @@ Criterion = Literal["behaviour", "latest", "frequent", "popular"]
 
 
 class AnyItemKNN(ItemKNN):
-    """ItemKNN in which all that users did with an item counts alike: they are neighbours by all behaviours."""
+    """ItemKNN in which all that users did with an item counts alike: they are neighbours by all behaviours.
+
+    Similarities are those of Sarwar et al. (2001), of users who did anything with both items.
+    """
 
     data: MultiBehaviorData
     folds_in: ClassVar[bool] = False
 
     def history(self) -> Rows:
-        return reduce(Rows.union, (each.rows for each in self.data.others), super().history())
+        return super().history().union(self.data.anything)
 
 
 class SeenNotBought(OfInteractions):
