@@ -167,8 +167,8 @@ class MultiBehavior(Scenario):
     """
 
     class Config(Scenario.Config):
-        target: str = "buy"
-        """The behaviour to recommend for, where one table holds all behaviours; else what to call it."""
+        target: str | None = None
+        """The behaviour to recommend for, where one table holds all behaviours; none: what the data says, or buy."""
         behaviours: tuple[str, ...] | None = None
         """The other behaviours to use, in order, from the weakest to the one next to the target; none: all, the most
         frequent first."""
@@ -182,7 +182,7 @@ class MultiBehavior(Scenario):
         """Number users and items over all behaviours, filter and split the target.
 
         Raises:
-            DataError: there is no other behaviour, or none that the config names.
+            DataError: there is no other behaviour, none that the config names, or the data has another target.
         """
         separated = separate(raw, self.config.target)
         places = choose(separated, self.config.behaviours)

@@ -12,11 +12,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from sslrec_core.data import Array, Column, Dataset, File, Raw
 from sslrec_core.errors import DataError, closest
 from sslrec_core.ingest.lists import read_columns, read_lists, read_numbers
+from sslrec_mbehavior.events import TARGET
 from sslrec_mbehavior.worlds import LEAST, shopping_world
 
 COLUMNS = ("user", "item", "time")
 HELD_OUT = {"valid": 1, "test": 2}
-TARGET = "buy"
 FROM_MBCGCN = (
     "https://raw.githubusercontent.com/SS-00-SS/MBCGCN/931f9c103817cdfa280353c506f4e3cb08306a1c/Data"  # one commit
 )

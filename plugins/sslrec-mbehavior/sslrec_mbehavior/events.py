@@ -12,6 +12,8 @@ from sslrec_core.errors import DataError, closest
 from sslrec_core.ingest.ids import all_ids, factorise, lookup
 from sslrec_core.ingest.prepare import plain
 
+TARGET = "buy"
+"""The behaviour to recommend for, where neither the config nor the data says another."""
 TRAIN = 0
 OTHERS = ("user", "item", "behaviour")
 
@@ -49,15 +51,16 @@ class Folded:
         return Folded(self.name, self.keys[mask], self.counts[mask], times)
 
 
-def separate(raw: Raw, target: str) -> Separated:
+def separate(raw: Raw, wanted: str | None) -> Separated:
     """Tell the target behaviour from the others.
 
     The others stand in the table ``behaviours``, or all stand in ``interactions`` with a column ``behaviour``, and
-    ``target`` says which one counts.
+    ``wanted`` says which one counts.  None: what the data says, or else :data:`TARGET`.
 
     Raises:
-        DataError: there is no other behaviour, or none is called ``target``.
+        DataError: there is no other behaviour, none is called ``wanted``, or the data has another target.
     """
+    target = wanted or TARGET
     interactions = dict(raw.tables.get("interactions", {}))
     beside = raw.tables.get("behaviours")
     said = interactions.pop("behaviour", None)
@@ -74,6 +77,11 @@ def separate(raw: Raw, target: str) -> Separated:
         names, kinds = _named(said)
         if len(names) == 1 and beside is not None:
             target = names[0]
+            if wanted not in (None, target):
+                raise DataError(
+                    f"'{wanted}' cannot be the target of data made for '{target}'",
+                    fix=f"leave scenario.target out; of files in a folder of your own, --set data.target={wanted}",
+                )
     if beside is None:
         return _split(interactions, names, kinds, target)
     if len(names) > 1:

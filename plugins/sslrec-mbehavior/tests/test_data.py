@@ -158,6 +158,19 @@ def test_one_table_is_told_apart_by_its_column() -> None:
     assert turned.rows[0].nnz == 6
 
 
+def told() -> Raw:
+    """Data that says itself what its target is called."""
+    given = raw()
+    given.tables["interactions"]["behaviour"] = np.array(["purchase"] * len(BUYS))
+    return given
+
+
+def test_the_data_says_what_its_target_is_called() -> None:
+    assert data_of(told()).names == data_of(told(), target="purchase").names == ("view", "cart", "purchase")
+    assert data_of(raw()).target == "buy"
+    assert data_of(raw(), target="sold").target == "sold"
+
+
 def test_other_behaviours_of_later_parts_are_dropped() -> None:
     part = np.array([*PARTS, 0, 0, 0, 2, 0], np.int8)
     assert "1 events of other behaviours outside the training part dropped" in notes_of(one_table(part=part))
@@ -182,6 +195,7 @@ def test_an_own_csv_names_its_column(tmp_path: Path) -> None:
         (one_table(), {"target": "bought"}, "no behaviour is called 'bought'"),
         (one_table(behaviour=np.array(["buy"] * 11)), {}, "'buy' is the only behaviour"),
         (raw(), {"target": "view"}, "'view' stands among the others too"),
+        (told(), {"target": "sold"}, "'sold' cannot be the target of data made for 'purchase'"),
         (raw(views=[], carts=[]), {}, "'behaviours' is empty"),
         (raw(), {"behaviours": ("click",)}, "names 'click', which does not exist"),
         (raw(), {"behaviours": ("view", "buy")}, "names 'buy', which is the target"),
