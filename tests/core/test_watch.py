@@ -86,7 +86,9 @@ def test_a_terminal_is_redrawn_until_ctrl_c(runs: Path) -> None:
     """In 80 columns, without torch, and with code 0 at the end."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
-    script = "import sys; from sslrec_core.cli import main\n"
+    # Tests that a shell runs in the background inherit that SIGINT is ignored.
+    script = "import signal, sys; from sslrec_core.cli import main\n"
+    script += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     script += "try: main(['watch', sys.argv[1], '--every', '0.2'])\nfinally: assert 'torch' not in sys.modules"
     with only_process(runs / "part"):
         process = subprocess.Popen(
@@ -97,6 +99,9 @@ def test_a_terminal_is_redrawn_until_ctrl_c(runs: Path) -> None:
         while seen.count(b"1 running") < 3 and time.monotonic() < until:
             seen += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        try:
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
     os.close(ours)
     assert seen.count(b"1 running") >= 3 and (process.returncode, said) == (0, b"")
