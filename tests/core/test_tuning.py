@@ -412,16 +412,18 @@ def test_a_study_that_is_killed_loses_what_was_in_flight_at_most(tmp_path: Path)
         "-o",
         str(folder),
     ]
-    process = subprocess.Popen(begin, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and len(list(folder.glob("trials/*/result.json"))) < 3:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    results = "trials/*/result.json"
+    with subprocess.Popen(begin, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and len(list(folder.glob(results))) < 4:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    written = len(list(folder.glob(results)))
     before = {trial.number: trial.value for trial in Study.open(folder).trials(TrialState.COMPLETE)}
     in_flight = Study.open(folder).trials(TrialState.RUNNING)
     running = sum(bool(trial.params) for trial in in_flight)
-    assert len(before) >= 3 and len(in_flight) <= 2
+    # A run may have its result before the study knows of it.
+    assert written >= 4 and len(before) + len(in_flight) >= written and len(in_flight) <= 2
     wanted = str(len(before) + running + 2)
     done = subprocess.run(
         [*command, "--resume", str(folder), "--trials", wanted], capture_output=True, text=True, check=True
