@@ -7,14 +7,16 @@ vectors of their items, ``[slots, dim] -> [slots, dim]``.  The vector at a place
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslrec_core.builtin.dropout import dropout
+from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate, Share
 from sslrec_core.errors import ConfigError
 from sslrec_core.model import Encoder
@@ -242,6 +244,43 @@ class MeanPooling(Encoder):
         weights = (self.config.decay ** ago.clamp(min=0).to(x.dtype)) * (ago >= 0)
         weights = weights / weights.sum(1, keepdim=True)
         means = histories.over_grids(x, lambda rows, grid: weights[: rows.longest, : rows.longest] @ grid)
+        return outside(histories, inside(histories, means))
+
+
+class WeightedMean(Encoder):
+    """A weighted mean of the items up to a place: histories lie among the items (Hou et al., CORE, SIGIR'22, eq. 5).
+
+    With a causal transformer to give the weights it is that paper's encoder (eq. 2 to 4), at every place at once.
+    """
+
+    class Config(Encoder.Config):
+        weights: Annotated[Choice, Of("encoder")] = Choice.of("transformer")
+        """What reads the history to weigh its items; a causal one, or places know what follows them."""
+        dropout: Rate = 0.2
+        """On item vectors, before their mean is taken."""
+        state: NonNegativeFloat = 0.0
+        """How much of the vector that this encoder gives is added to the mean, both made of length 1 before; 0 for the
+        mean alone, as in the paper."""
+
+    config: Config
+
+    def __init__(self, config: Config, dim: int, length: int) -> None:
+        super().__init__(config)
+        self.weights = config.weights.build(dim, length)
+        self.score = nn.Linear(dim, 1, bias=False)
+
+    def forward(self, histories: Histories, x: Tensor) -> Tensor:
+        # What is asked of the final vectors is asked once, of the mean.
+        read = self.weights(histories if histories.outside is None else replace(histories, outside=None), x)
+        items = dropout(x, self.config.dropout, self.training)
+
+        def mean(rows: Histories, grid: Tensor) -> Tensor:
+            values, scores = grid[..., :-1], grid[:, None, :, -1]
+            return scores.masked_fill(~rows.visible(causal=True), -torch.inf).softmax(2) @ values
+
+        means = histories.over_grids(torch.cat([items, self.score(read)], dim=1), mean)
+        if self.config.state:
+            means = F.normalize(means, dim=1) + self.config.state * F.normalize(read, dim=1)
         return outside(histories, inside(histories, means))
 
 

@@ -24,7 +24,7 @@ class NextItem(Model):
 
     class Config(Model.Config):
         encoder: Annotated[Choice, Of("encoder")] = Choice.of("transformer")
-        """What turns a history into vectors: transformer, gru, caser, mean-pooling."""
+        """What turns a history into vectors: transformer, gru, caser, mean-pooling, weighted-mean."""
         loss: Annotated[Choice, Of("objective")] = Choice.of("softmax")
         """Loss of the next item: softmax, sampled-softmax, bce, gbce, pairwise; also bpr and infonce."""
         targets: Targets = "prefix"

@@ -58,6 +58,7 @@ def sslrec_encoders() -> Offer:
         "gru": "sslrec_seq.encoders:GRU",
         "mean-pooling": "sslrec_seq.encoders:MeanPooling",
         "transformer": "sslrec_seq.encoders:Transformer",
+        "weighted-mean": "sslrec_seq.encoders:WeightedMean",
     }
 
 

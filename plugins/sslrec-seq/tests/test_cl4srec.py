@@ -196,7 +196,7 @@ def test_the_queue_holds_the_latest_vectors() -> None:
 
 
 @pytest.mark.parametrize("contrast", ["infonce", "nt-xent"])
-@pytest.mark.parametrize("encoder", ["gru", "caser", "mean-pooling", "transformer"])
+@pytest.mark.parametrize("encoder", ["gru", "caser", "mean-pooling", "transformer", "weighted-mean"])
 def test_momentum_works_with_any_encoder(encoder: str, contrast: str) -> None:
     settings = (f"model.encoder={encoder}", f"model.contrast={contrast}", *MOMENTUM)
     made = Bench.of("seq/cl4srec", "seq/checkerboard", settings)

@@ -27,6 +27,8 @@ EVERY = [
     ("caser", {"window": 3}),
     ("mean-pooling", {}),
     ("mean-pooling", {"decay": 0.5}),
+    ("weighted-mean", {}),
+    ("weighted-mean", {"weights": {"name": "gru"}, "state": 0.5}),
 ]
 BOTH_WAYS = [("transformer", {"causal": False, "positions": position}) for position in ("start", "end", "none")]
 
@@ -94,6 +96,15 @@ class TestCaser(EncoderContract):
 class TestMeanPooling(EncoderContract):
     component = "mean-pooling"
     options = {"decay": 0.7, "dropout": 0.2}
+
+
+class TestWeightedMean(EncoderContract):
+    component = "weighted-mean"
+
+
+class TestWeightedMeanWithState(EncoderContract):
+    component = "weighted-mean"
+    options = {"weights": {"name": "caser"}, "state": 0.5, "dropout": 0.0}
 
 
 # ---- what no place may know ---------------------------------------------------------------------
@@ -257,6 +268,26 @@ def test_mean_pooling_is_a_weighted_mean_of_what_came_before(decay: float) -> No
             weights = decay ** torch.arange(place - 1, -1, -1, dtype=x.dtype)
             expected.append(weights @ part[:place] / weights.sum())
     torch.testing.assert_close(ours(histories, x), torch.stack(expected))
+
+
+@pytest.mark.parametrize("state", [0.0, 0.5])
+def test_weighted_means_by_the_formula(state: float) -> None:
+    """As eq. 4 and 5 of CORE for the history up to each place; positions from the start, as a prefix alone has them."""
+    options = {"weights": {"name": "transformer", "positions": "start"}, "state": state}
+    ours, (histories, x) = encoder("weighted-mean", options), example()
+    expected = []
+    for part in x.split(LENGTHS.tolist()):
+        for place in range(1, len(part) + 1):
+            alone = Histories(torch.arange(place), torch.tensor([place]), place)
+            read = ours.weights(alone, part[:place])
+            mean = (read @ ours.score.weight[0]).softmax(0) @ part[:place]
+            expected.append(mean / mean.norm() + state * read[-1] / read[-1].norm() if state else mean)
+    torch.testing.assert_close(ours(histories, x), torch.stack(expected))
+
+
+def test_a_change_of_final_vectors_is_made_once() -> None:
+    ours, (histories, x) = encoder("weighted-mean", {"state": 1.0}), example()
+    torch.testing.assert_close(ours(histories.changed_by(outside=lambda y: 2 * y), x), 2 * ours(histories, x))
 
 
 def test_normed_queries_as_the_code_of_sasrec_has_them() -> None:

@@ -269,7 +269,7 @@ def test_it_learns_in_a_stage_of_its_own_and_never_again(encoder: str) -> None:
 
 
 @pytest.mark.parametrize("augmenter", ["neuron-mask", "layer-drop", "encoder-complement"])
-@pytest.mark.parametrize("encoder", ["transformer", "gru", "caser", "mean-pooling"])
+@pytest.mark.parametrize("encoder", ["transformer", "gru", "caser", "mean-pooling", "weighted-mean"])
 def test_every_model_of_views_takes_it_by_name(augmenter: str, encoder: str) -> None:
     settings = [f"model.augmenter.name={augmenter}", f"model.encoder.name={encoder}"]
     if augmenter == "encoder-complement":

@@ -89,7 +89,7 @@ def test_any_augmenter_goes_with_padding(model: str, augmenter: str) -> None:
     assert one.blank == other.blank == data.masked and len(one.items) == 4 * data.length
 
 
-@pytest.mark.parametrize("encoder", ["gru", "caser", "mean-pooling", "transformer"])
+@pytest.mark.parametrize("encoder", ["gru", "caser", "mean-pooling", "transformer", "weighted-mean"])
 def test_momentum_goes_with_padding(encoder: str) -> None:
     settings = [f"model.encoder={encoder}", "model.padding=true", "model.momentum.queue=50", "model.pool=places"]
     made = Bench.of("seq/cl4srec", "seq/checkerboard", [*settings, "model.embedding_dim=8", "scenario.max_length=16"])
