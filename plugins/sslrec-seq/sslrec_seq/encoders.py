@@ -250,7 +250,8 @@ class MeanPooling(Encoder):
 class WeightedMean(Encoder):
     """A weighted mean of the items up to a place: histories lie among the items (Hou et al., CORE, SIGIR'22, eq. 5).
 
-    With a causal transformer to give the weights it is that paper's encoder (eq. 2 to 4), at every place at once.
+    With weights by a causal transformer whose positions count from the start it is that encoder (eq. 2 to 4), at
+    every place at once.
     """
 
     class Config(Encoder.Config):
