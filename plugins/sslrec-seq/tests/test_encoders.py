@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sslrec_core.errors import ConfigError
 from sslrec_core.registry import registry
 from sslrec_core.testing import ComponentContract
-from sslrec_seq.encoders import Transformer
+from sslrec_seq.encoders import Transformer, attention_with_dropout
 from sslrec_seq.histories import Histories
 
 DIM, LENGTH = 8, 9
@@ -313,3 +314,27 @@ def test_normed_queries_as_the_code_of_sasrec_has_them() -> None:
 def test_heads_must_divide_the_vectors() -> None:
     with pytest.raises(ConfigError, match="embedding_dim=8 cannot be divided among heads=3"):
         Transformer(Transformer.Config(heads=3), DIM, LENGTH)
+
+
+def attended(rate: float, rows: int = 3) -> tuple[Tensor, ...]:
+    """Query, key, value, what is seen, and what is found with that rate of dropout."""
+    torch.manual_seed(4)
+    query, key, value = torch.randn(3, rows, 2, 5, 4, dtype=torch.float64)
+    seen = torch.rand(rows, 1, 5, 5) < 0.5
+    seen |= torch.eye(5, dtype=torch.bool)
+    return query, key, value, seen, attention_with_dropout(query, key, value, seen, rate)
+
+
+def test_attention_that_drops_next_to_nothing_is_that_of_torch() -> None:
+    *given, seen, found = attended(rate=1e-9)
+    torch.testing.assert_close(found, F.scaled_dot_product_attention(*given, attn_mask=seen), rtol=1e-6, atol=0)
+
+
+def test_attention_drops_whole_places_and_keeps_the_mean() -> None:
+    query, key, value, seen, found = attended(rate=0.4, rows=20_000)
+    one = torch.ones_like(value)
+    weights = attention_with_dropout(query, key, one, torch.eye(5, dtype=torch.bool), rate=0.4)
+    torch.testing.assert_close(weights.unique(), torch.tensor([0, 1 / 0.6], dtype=torch.float64))
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    assert abs((found - expected).mean()) < 0.01 < (found - expected).abs().mean()
+    assert abs((found * expected).mean() / expected.square().mean() - 1) < 0.01
