@@ -43,8 +43,8 @@ class Histories:
     outside: Change | None = None
     """What an encoder has to do with its final vectors.  ``[slots, dim]``"""
     blank: int | None = None
-    """The number that stands for no item: its vector is zero, and places that have an item to look at do not look at
-    it.  None where all slots hold items."""
+    """The number that stands for no item: its vector does not learn, and places that have an item to look at do not
+    look at it.  None where all slots hold items."""
 
     @classmethod
     def of_grid(cls, grid: Tensor, lengths: Tensor) -> Histories:
@@ -245,8 +245,10 @@ def after(first: Change | None, then: Change | None) -> Change | None:
 
 
 def shown(histories: Histories, x: Tensor) -> Tensor:
-    """The vectors of items, ``[slots, dim]``, zero where there is none."""
-    return x if histories.blank is None else x * (histories.items != histories.blank)[:, None]
+    """The vectors of items, ``[slots, dim]``; those of blanks stay as they were drawn, as in the code of S3-Rec."""
+    if histories.blank is None:
+        return x
+    return torch.where((histories.items != histories.blank)[:, None], x, x.detach())
 
 
 def inside(histories: Histories, x: Tensor) -> Tensor:

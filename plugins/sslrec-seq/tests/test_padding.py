@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sslrec_core.testing.bench import Bench
 from sslrec_seq.encoders import Block, Transformer
@@ -25,11 +24,13 @@ def test_padding_stands_before_each_row(histories: Histories) -> None:
     assert histories.grid_at_end(values, 4, -1).tolist() == [[-1, -1, 1, 2], [-1, -1, -1, 3], [-1, 4, 5, 6]]
 
 
-def test_blanks_have_no_vector() -> None:
-    padded = ROWS.padded(4, 9)
-    x = shown(padded, torch.ones(12, 2))
-    assert x[:, 0].view(3, 4).tolist() == [[0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 0]]
-    assert shown(ROWS, x[:6]) is not None and torch.equal(shown(ROWS, x[:6]), x[:6])
+def test_blanks_do_not_learn() -> None:
+    padded, x = ROWS.padded(4, 9), torch.randn(12, 2, requires_grad=True)
+    assert torch.equal(shown(padded, x), x)
+    shown(padded, x).sum().backward()
+    assert x.grad is not None
+    assert x.grad[:, 0].view(3, 4).tolist() == [[0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 0]]
+    assert shown(ROWS, x) is x
 
 
 def test_a_place_looks_at_items_and_at_all_where_there_is_none() -> None:
@@ -69,7 +70,7 @@ def test_items_have_the_same_vectors_with_padding_and_without() -> None:
     rows = Histories(torch.tensor([0, 1, 2, 3, 4, 5]), torch.tensor([2, 1, 3]), 3)
     padded = rows.padded(6, 9)
     plain = encoder(rows, items[rows.items])
-    filled = encoder(padded, shown(padded, items[padded.items])).view(3, 6, 8)
+    filled = encoder(padded, items[padded.items]).view(3, 6, 8)
     torch.testing.assert_close(rows.grid_at_end(plain, 6)[0, 4:], filled[0, 4:])
     torch.testing.assert_close(rows.grid_at_end(plain, 6)[2, 3:], filled[2, 3:])
     torch.testing.assert_close(pooled(rows, plain, "last", 6), pooled(padded, filled.flatten(0, 1), "last", 6))
@@ -103,5 +104,6 @@ def test_a_masked_item_is_padding_then() -> None:
     hidden = (one.items == built.data.masked).view(4, -1)
     lengths = built.data.training.select(torch.arange(4)).lengths
     assert (hidden.sum(1) > built.data.length - lengths).all()
-    x = shown(one, built.items(one.items))
-    assert not x[hidden.flatten()].count_nonzero() and F.normalize(x[~hidden.flatten()]).isfinite().all()
+    built.encoder(one, shown(one, built.items(one.items))).square().sum().backward()
+    learns = built.items.weight.grad.any(1)
+    assert not learns[built.data.masked] and learns[one.items[~hidden.flatten()]].all()

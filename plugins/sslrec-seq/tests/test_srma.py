@@ -87,7 +87,7 @@ def full(model: SRMA, histories: Histories) -> Histories:
 
 
 def vectors(model: SRMA, histories: Histories) -> torch.Tensor:
-    """What the encoder alone makes of histories, whose blanks have no vector."""
+    """What the encoder alone makes of histories."""
     return model.encoder(histories, shown(histories, model.items(histories.items)))
 
 
