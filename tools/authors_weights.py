@@ -3,7 +3,7 @@
 Usage: python tools/authors_weights.py FILE --model iclrec --dataset seq/toys
 
 FILE is a state dict of the SASRecModel that the code of S3-Rec has and CoSeRec, ICLRec and others took over: item 0 is
-padding, item n stands in row n.  Prints a row for docs/results/authors-weights.md.
+padding, item n stands in row n.  Prints a row for docs/results/authors.md.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from sslrec_core.settings import resolve
 from sslrec_seq.next_item import NextItem
 
 METRICS = ("hit@5", "hit@10", "ndcg@5", "ndcg@10")
-PARTS = {"mixed": "attention.dense", "attention_norm": "attention.LayerNorm"}
-PARTS |= {"wide": "intermediate.dense_1", "narrow": "intermediate.dense_2", "feed_forward_norm": "intermediate.LayerNorm"}
+PARTS = {
+    "mixed": "attention.dense",
+    "attention_norm": "attention.LayerNorm",
+    "wide": "intermediate.dense_1",
+    "narrow": "intermediate.dense_2",
+    "feed_forward_norm": "intermediate.LayerNorm",
+}
 """What a block of ours calls its parts, and what theirs does."""
 
 

@@ -1,14 +1,15 @@
-"""Draw a page of results: every row's metrics in order, ours beside published figures.
+"""Draw a page of results: every row's metrics in order, ours beside published figures, and the learning curves.
 
 Usage: python tools/plot.py docs/results/toys.toml
 
-Reads what tools/record.py copied next to the page, and writes a picture of the same name; matplotlib draws it, which
-``pip install sslrec-core[plots]`` brings.
+Reads what tools/record.py copied next to the page, and writes a picture of the same name and one that ends in
+``-curves``; matplotlib draws them, which ``pip install sslrec-core[plots]`` brings.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from record import published, results
+from record import curves, published, results
 
 from sslrec_core.sweeping import Sweep
 
@@ -68,8 +69,23 @@ def draw(axes: Axes, rows: list[Bar], metric: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def draw_curves(axes: Axes, rows: dict[str, list[list[tuple[int, float]]]], metric: str) -> None:
+    """A line for each seed, those of a row in one colour, and the epoch that was chosen."""
+    colours = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    for colour, (title, seeds) in zip(itertools.cycle(colours), rows.items(), strict=False):
+        for number, values in enumerate(seeds):
+            epochs, heights = zip(*values, strict=True)
+            axes.plot(epochs, heights, color=colour, linewidth=1, label=None if number else title)
+            axes.plot(*max(values, key=lambda one: one[1]), "o", color=colour, markersize=4)
+    axes.set_title(f"{metric} on the validation part; a dot is the epoch that was chosen", loc="left")
+    axes.set_xlabel("epoch")
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.figure.legend(loc="outside right center", frameon=False)
+
+
 def main() -> None:
-    """Read the specification and the records, write the picture."""
+    """Read the specification and the records, write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specification", type=Path)
     path = parser.parse_args().specification
@@ -84,6 +100,11 @@ def main() -> None:
     where = f"{sweep.datasets[0]}, protocol {sweep.protocols[0]}"
     figure.suptitle(f"{where}: ours in blue, published in grey", x=0.01, ha="left")
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    metric = sweep.plot[-1]
+    if learned := curves(sweep, path.with_suffix(""), metric):
+        figure = Figure(figsize=(9, 4.5), layout="constrained", facecolor="white")
+        draw_curves(figure.subplots(), learned, metric)
+        figure.savefig(path.with_name(f"{path.stem}-curves.svg"), metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def page(sweep: Sweep, keep: Path) -> str:
     lines = [f"# {sweep.title}", "", sweep.text.strip(), ""]
     if sweep.plot:
         lines += [f"![{' and '.join(sweep.plot)} of every row]({keep.name}.svg)", ""]
+        if curves(sweep, keep, sweep.plot[-1]):
+            lines += [f"![{sweep.plot[-1]} on the validation part, epoch by epoch]({keep.name}-curves.svg)", ""]
     for dataset in sweep.datasets:
         for protocol in sweep.protocols:
             lines += [f"## {_heading(sweep, dataset, protocol)}", "", *_table(sweep, keep, dataset, protocol), ""]
@@ -82,6 +84,19 @@ def results(sweep: Sweep, keep: Path, row: tuple[str, str, str]) -> list[dict[st
     """What the finished runs of a dataset's row under a protocol gave."""
     files = [keep / job.name / "result.json" for job in sweep.jobs() if (job.dataset, job.row, job.protocol) == row]
     return [json.loads(path.read_text()) for path in files if path.exists()]
+
+
+def curves(sweep: Sweep, keep: Path, metric: str) -> dict[str, list[list[tuple[int, float]]]]:
+    """Each learning row's values of ``metric`` on the validation part: for every seed, epochs and values."""
+    found: dict[str, list[list[tuple[int, float]]]] = {}
+    for job in sweep.jobs():
+        path = keep / job.name / "metrics.jsonl"
+        if (job.dataset, job.protocol) == (sweep.datasets[0], sweep.protocols[0]) and path.exists():
+            events = [json.loads(line) for line in path.read_text().splitlines()]
+            values = [(one["epoch"], one["metrics"][metric]) for one in events if one["event"] == "valid"]
+            if len(values) > 1:
+                found.setdefault(job.row, []).append(values)
+    return found
 
 
 def published(sweep: Sweep, dataset: str, protocol: str) -> list[dict[str, Any]]:

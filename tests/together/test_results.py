@@ -35,4 +35,5 @@ def test_a_page_prints_what_was_recorded(path: Path, record: ModuleType) -> None
     sweep = Sweep.read(path)
     written = path.with_suffix(".md").read_text()
     assert written == record.page(sweep, path.with_suffix("")), f"python tools/record.py {path} --page-only"
-    assert bool(sweep.plot) == path.with_suffix(".svg").exists(), f"python tools/plot.py {path}"
+    for picture in (path.with_suffix(".svg"), path.with_name(f"{path.stem}-curves.svg")):
+        assert (picture.name in written) == picture.exists(), f"python tools/plot.py {path}"
