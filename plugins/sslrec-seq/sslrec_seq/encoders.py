@@ -260,7 +260,7 @@ class WeightedMean(Encoder):
 
     class Config(Encoder.Config):
         weights: Annotated[Choice, Of("encoder")] = Choice.of("transformer")
-        """What reads the history to weigh its items; a causal one, or places know what follows them."""
+        """What reads the history to weigh its items; a causal one where places predict what follows them."""
         dropout: Rate = 0.2
         """On item vectors, before their mean is taken."""
         state: NonNegativeFloat = 0.0
@@ -298,6 +298,18 @@ def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, seen: Tens
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
     weights = scores.masked_fill(~seen, -torch.inf).softmax(3)
     return dropout(weights, rate, training=True) @ value
+
+
+@torch.no_grad()
+def sees_later(encoder: nn.Module, dim: int) -> bool:
+    """Whether what ``encoder`` gives for places changes with the item after them."""
+    histories = Histories(torch.arange(3), torch.tensor([3]), 3)
+    item = torch.linspace(-1, 1, dim)
+    was_training = encoder.training
+    encoder.eval()
+    one, other = (encoder(histories, torch.stack([item, item.roll(1), last]))[:2] for last in (item, -item))
+    encoder.train(was_training)
+    return not torch.allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 def start_normal(module: nn.Module) -> None:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslrec_core.choice import Choice, Of
+from sslrec_core.errors import ConfigError
 from sslrec_core.model import Losses, Model, Portable, Towers
 from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
+from sslrec_seq.encoders import sees_later
 from sslrec_seq.histories import GridHistories, Histories, shown
 from sslrec_seq.objectives import Predictions, next_item_loss
 
@@ -42,6 +44,8 @@ class NextItem(Model):
     """How many items the encoder is given beyond a history, such as a mask at its end."""
     weighs: ClassVar[bool] = False
     """Whether predictions have weights, which not every objective can take."""
+    hides: ClassVar[bool] = False
+    """Whether what is to be predicted is hidden from the encoder, which may then read in both directions."""
     asks_users: ClassVar[bool] = False
     """Whether scores depend on who asks, beside the history."""
 
@@ -51,6 +55,11 @@ class NextItem(Model):
         self.items = nn.Embedding(data.n_items + 1, config.embedding_dim)
         nn.init.normal_(self.items.weight, std=0.02)
         self.encoder = config.encoder.build(config.embedding_dim, data.length + self.appends)
+        if config.targets == "all" and not self.hides and sees_later(self.encoder, config.embedding_dim):
+            raise ConfigError(
+                f"with model.targets=all places predict the item after them, which '{config.encoder.name}' sees",
+                fix="--set model.encoder.causal=true (model.encoder.weights.causal), or --set model.targets=prefix",
+            )
         self.loss = next_item_loss(config.loss.build(), config.loss.name, self.weighs)
 
     @property

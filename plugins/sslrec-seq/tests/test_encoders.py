@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sslrec_core.errors import ConfigError
 from sslrec_core.registry import registry
 from sslrec_core.testing import ComponentContract
-from sslrec_seq.encoders import Transformer, attention_with_dropout
+from sslrec_seq.encoders import Transformer, attention_with_dropout, sees_later
 from sslrec_seq.histories import Histories
 
 DIM, LENGTH = 8, 9
@@ -46,6 +46,14 @@ def encoder(name: str, options: dict[str, Any] | None = None) -> nn.Module:
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
+    return built
+
+
+def fresh(name: str, options: dict[str, Any]) -> nn.Module:
+    """One as a model builds it."""
+    kind = registry().find("encoder", name).load()
+    torch.manual_seed(1)
+    built: nn.Module = kind(kind.Config(**options), DIM, LENGTH)
     return built
 
 
@@ -129,6 +137,17 @@ def test_every_place_knows_all_items_where_that_is_asked_for(name: str, options:
     changed = x.clone()
     changed[histories.last] = torch.randn(len(histories), DIM, dtype=x.dtype)
     assert not torch.isclose(built(histories, changed), before).all(1).any()
+
+
+@pytest.mark.parametrize(("name", "options"), EVERY, ids=label)
+def test_it_is_seen_that_no_place_knows_later_items(name: str, options: dict[str, Any]) -> None:
+    assert not sees_later(fresh(name, options), DIM)
+
+
+@pytest.mark.parametrize(("name", "options"), BOTH_WAYS, ids=label)
+def test_it_is_seen_that_places_know_later_items(name: str, options: dict[str, Any]) -> None:
+    assert sees_later(fresh(name, options), DIM)
+    assert sees_later(fresh("weighted-mean", {"weights": {"name": name, **options}}), DIM)
 
 
 def test_both_ways_can_be_asked_for_in_one_call() -> None:

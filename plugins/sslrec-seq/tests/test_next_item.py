@@ -127,6 +127,14 @@ def test_a_target_never_stands_in_its_own_input(data: SeqData, targets: str) -> 
     assert set(asked) == everything
 
 
+def test_an_encoder_that_sees_what_is_to_be_predicted_is_refused(data: SeqData) -> None:
+    both_ways = {"name": "transformer", "causal": False}
+    for encoder in (both_ways, {"name": "weighted-mean", "weights": both_ways}):
+        with pytest.raises(ConfigError, match=f"predict the item after them, which '{encoder['name']}' sees"):
+            built(SASRec, data, encoder=encoder)
+        assert built(SASRec, data, encoder=encoder, targets="prefix").encoder is not None
+
+
 @pytest.mark.parametrize("targets", REGIMES)
 @pytest.mark.parametrize(("kind", "options"), [(SASRec, {}), (GRU4Rec, {}), (GSASRec, {}), (Caser, {"ahead": 1})])
 def test_what_comes_at_or_after_a_target_changes_nothing(

@@ -49,6 +49,7 @@ class BERT4Rec(NextItem):
 
     config: Config
     appends: ClassVar[int] = 1
+    hides: ClassVar[bool] = True
     weighs: ClassVar[bool] = True
 
     def __init__(self, config: Config, data: SeqData) -> None:
