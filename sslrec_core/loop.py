@@ -157,6 +157,8 @@ class Loop:
                 nn.utils.clip_grad_norm_(parameters, self.train.clip)
             for optimizer in optimizers:
                 optimizer.step()
+        # Autocast keeps its copies of weights until its outermost block ends, which is that of the epoch.
+        torch.clear_autocast_cache()
         self._record(losses)
         self.step += 1
         for listener in self.on_step:

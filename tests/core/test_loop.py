@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Adam
 
 from sslrec_core.errors import TrainingError
-from sslrec_core.loop import Loop
+from sslrec_core.loop import Loop, precision
 from sslrec_core.model import Model
 from sslrec_core.settings import OptimConfig, TrainConfig
 
@@ -42,6 +43,20 @@ def test_minimise_is_one_step_of_adam_on_the_sum() -> None:
         reference.step()
     torch.testing.assert_close(ours.slope, theirs.slope)
     assert loop.step == 3
+
+
+def test_each_step_in_half_precision_sees_the_weights_of_the_one_before() -> None:
+    """Autocast remembers halved weights for as long as its block lasts, and the block of an epoch has many steps."""
+    model = Line()
+    model.weight = nn.Parameter(torch.tensor([[2.0, -1.0]]))
+    loop, x, seen = loop_of(model), torch.eye(2), []
+    with precision("bf16", torch.device("cpu")):
+        for _ in range(3):
+            seen.append(F.linear(x, model.weight).flatten())
+            loop.minimise({"sum": seen[-1].float().sum()})
+    assert seen[0].dtype == torch.bfloat16
+    steps = torch.stack(seen).float().diff(dim=0)
+    torch.testing.assert_close(steps, torch.full_like(steps, -0.1), atol=0.02, rtol=0)
 
 
 def test_step_sizes_decay_from_epoch_to_epoch() -> None:
