@@ -81,10 +81,14 @@ class Transformer(Encoder):
         if self.input_norm is not None:
             x = self.input_norm(x)
         x = dropout(x, self.config.dropout, self.training)
-        for block in self.blocks:
+        slots, ends = x.shape[0], histories.ends_only and histories.inside is None and histories.blank is None
+        for block in self.blocks[:-1]:
             x = block(histories, x, causal)
+        x = self.blocks[-1](histories, x, causal, ends)
         if self.output_norm is not None:
             x = self.output_norm(x)
+        if ends:
+            x = x.new_zeros(slots, x.shape[1]).index_copy(0, histories.last, x)
         return outside(histories, x)
 
     def position_of(self, histories: Histories) -> Tensor:
@@ -109,17 +113,21 @@ class Block(nn.Module):
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(dim, eps=1e-12), nn.LayerNorm(dim, eps=1e-12)
         self.activation = F.gelu if config.activation == "gelu" else F.relu
 
-    def forward(self, histories: Histories, x: Tensor, causal: bool) -> Tensor:
-        """``[slots, dim] -> [slots, dim]``"""
+    def forward(self, histories: Histories, x: Tensor, causal: bool, ends: bool = False) -> Tensor:
+        """``[slots, dim] -> [slots, dim]``; with ``ends`` only each row's last place is computed, ``[rows, dim]``."""
+
+        def own(x: Tensor) -> Tensor:
+            return x.index_select(0, histories.last) if ends else x
+
         if self.config.norm == "post":
-            x = self.attention_norm(x + self._drop(self.attend(histories, x, x, causal)))
+            x = self.attention_norm(own(x) + self._drop(self.attend(histories, x, x, causal, ends)))
             normed: Tensor = self.feed_forward_norm(x + self._drop(self.feed(histories, x)))
             return normed
         normed = self.attention_norm(x)
         if self.config.norm == "pre":
-            x = x + self._drop(self.attend(histories, normed, normed, causal))
+            x = own(x) + self._drop(self.attend(histories, normed, normed, causal, ends))
             return x + self._drop(self.feed(histories, self.feed_forward_norm(x)))
-        x = self.feed_forward_norm(normed + self.attend(histories, normed, x, causal))
+        x = self.feed_forward_norm(own(normed) + self.attend(histories, normed, x, causal, ends))
         return x + self._drop(self.feed(histories, x))
 
     def feed(self, histories: Histories, x: Tensor) -> Tensor:
@@ -127,32 +135,46 @@ class Block(nn.Module):
         wide = dropout(self.activation(self.wide(x)), self.config.inner_dropout, self.training)
         return inside(histories, self.narrow(wide))
 
-    def attend(self, histories: Histories, queries: Tensor, x: Tensor, causal: bool) -> Tensor:
-        """Attention of ``queries`` to ``x`` among the places of each row."""
+    def attend(self, histories: Histories, queries: Tensor, x: Tensor, causal: bool, ends: bool = False) -> Tensor:
+        """Attention of ``queries`` to ``x`` among the places of each row; with ``ends`` of the last place alone."""
+        weight, bias, dim = self.projections.weight, self.projections.bias, x.shape[1]
+        if ends:
+            asked = F.linear(queries.index_select(0, histories.last), weight[:dim], bias[:dim])
+            seen = F.linear(x, weight[dim:], bias[dim:])
+            mixed: Tensor = self.mixed(histories.over_rows(asked, seen, self._attend_from_end))
+            return mixed
         if queries is x:
             held = self.projections(x)
         else:
-            weight, bias, dim = self.projections.weight, self.projections.bias, x.shape[1]
             asked, seen = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
             held = torch.cat([asked, seen], dim=1)
 
         def attention(rows: Histories, grid: Tensor) -> Tensor:
             query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
-            rate = self.config.attention_dropout if self.training else 0.0
-            if rate and grid.is_cpu:
-                found = attention_with_dropout(query, key, value, rows.visible(causal)[:, None], rate)
+            if self.config.attention_dropout and self.training and grid.is_cpu:
+                seen = rows.visible(causal)[:, None]
+                found = attention_with_dropout(query, key, value, seen, self.config.attention_dropout)
             else:
                 mask = None if causal else rows.filled[:, None, None]
                 found = F.scaled_dot_product_attention(
                     query, key, value,
                     attn_mask=mask if rows.blank is None else rows.visible(causal)[:, None],
-                    dropout_p=rate,
+                    dropout_p=self.config.attention_dropout if self.training else 0.0,
                     is_causal=causal and rows.blank is None,
                 )  # fmt: skip
             return found.transpose(1, 2).flatten(2)
 
-        mixed: Tensor = self.mixed(histories.over_grids(held, attention))
+        mixed = self.mixed(histories.over_grids(held, attention))
         return mixed
+
+    def _attend_from_end(self, rows: Histories, queries: Tensor, grid: Tensor) -> Tensor:
+        """Attention of ``queries`` ``[rows, dim]`` to all places of their rows: ``[rows, dim]``."""
+        query = queries.view(queries.shape[0], self.config.heads, 1, -1)
+        key, value = grid.view(*grid.shape[:2], 2, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+        rate, seen = self.config.attention_dropout if self.training else 0.0, rows.filled[:, None, None]
+        if rate and grid.is_cpu:
+            return attention_with_dropout(query, key, value, seen, rate).flatten(1)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=rate).flatten(1)
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.config.dropout, self.training)
@@ -275,8 +297,8 @@ class WeightedMean(Encoder):
         self.score = nn.Linear(dim, 1, bias=False)
 
     def forward(self, histories: Histories, x: Tensor) -> Tensor:
-        # What is asked of the final vectors is asked once, of the mean.
-        read = self.weights(histories if histories.outside is None else replace(histories, outside=None), x)
+        # What is asked of the final vectors is asked once, of the mean, and all of them have weights.
+        read = self.weights(replace(histories, outside=None, ends_only=False), x)
         items = dropout(x, self.config.dropout, self.training)
 
         def mean(rows: Histories, grid: Tensor) -> Tensor:

@@ -45,6 +45,9 @@ class Histories:
     blank: int | None = None
     """The number that stands for no item: its vector does not learn, and places that have an item to look at do not
     look at it.  None where all slots hold items."""
+    ends_only: bool = False
+    """Whether the vectors of last places alone are looked at, so that an encoder need not make the others.  One that
+    needs all vectors of another encoder tells that one so."""
 
     @classmethod
     def of_grid(cls, grid: Tensor, lengths: Tensor) -> Histories:
@@ -124,16 +127,16 @@ class Histories:
         return flat.index_copy(0, cells, values)[:-1].view(self.n_rows, width, *rest)
 
     @cached_property
-    def _alike(self) -> list[tuple[Tensor, Histories]]:
-        """Rows of like length together: the slots of each group, and the group."""
+    def _alike(self) -> list[tuple[Tensor, Tensor, Histories]]:
+        """Rows of like length together: the slots and the rows of each group, and the group."""
         kind = torch.bucketize(self.lengths, self.lengths.new_tensor(WIDTHS))
         kind_of_slot = F.pad(kind, (0, 1), value=-1)[self.rows]
         groups = []
         for number, width in enumerate((*WIDTHS, self.longest)):
-            slots, lengths = (kind_of_slot == number).nonzero().squeeze(1), self.lengths[kind == number]
-            if len(lengths):
-                longest = min(width, self.longest)
-                groups.append((slots, replace(self, items=self.items[slots], lengths=lengths, longest=longest)))
+            slots, rows = ((kinds == number).nonzero().squeeze(1) for kinds in (kind_of_slot, kind))
+            if len(rows):
+                longest, lengths = min(width, self.longest), self.lengths[rows]
+                groups.append((slots, rows, replace(self, items=self.items[slots], lengths=lengths, longest=longest)))
         return groups
 
     def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
@@ -146,10 +149,30 @@ class Histories:
         if not values.is_cpu:
             return self.packed(compute(self, self.grid(values)))
         found = [
-            group.packed(compute(group, group.grid(values.index_select(0, slots)))) for slots, group in self._alike
+            group.packed(compute(group, group.grid(values.index_select(0, slots)))) for slots, _, group in self._alike
         ]
         whole = values.new_zeros(len(values), *found[0].shape[1:])
-        return whole.index_copy(0, torch.cat([slots for slots, _ in self._alike]), torch.cat(found))
+        return whole.index_copy(0, torch.cat([slots for slots, _, _ in self._alike]), torch.cat(found))
+
+    def over_rows(
+        self, asked: Tensor, values: Tensor, compute: Callable[[Histories, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """What ``compute`` makes of each row's own vector and the grid of its ``values``: ``[rows, ...]``.
+
+        As :meth:`over_grids`; ``asked`` is ``[rows, ...]``, ``values`` are ``[slots, ...]``.
+        """
+        if not values.is_cpu:
+            return compute(self, asked, self.grid(values))
+        found = [
+            compute(group, asked.index_select(0, rows), group.grid(values.index_select(0, slots)))
+            for slots, rows, group in self._alike
+        ]
+        order = torch.cat([rows for _, rows, _ in self._alike]).argsort()
+        return torch.cat(found).index_select(0, order)
+
+    def at_ends(self) -> Histories:
+        """The same rows, for who looks at the vectors of their last places alone."""
+        return replace(self, ends_only=True)
 
     def padded(self, length: int, blank: int) -> Histories:
         """The same rows with blanks before them, ``length`` slots each; items of the number ``blank`` become blanks."""
@@ -227,6 +250,12 @@ class GridHistories(Histories):
     def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
         """As :meth:`Histories.over_grids`, all rows in one grid."""
         return compute(self, self.grid(values)).flatten(0, 1)
+
+    def over_rows(
+        self, asked: Tensor, values: Tensor, compute: Callable[[Histories, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """As :meth:`Histories.over_rows`, all rows in one grid."""
+        return compute(self, asked, self.grid(values))
 
     def appended(self, items: Tensor) -> Histories:
         grid = F.pad(self.items.view(self.n_rows, self.longest), (0, 1))

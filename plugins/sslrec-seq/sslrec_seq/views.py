@@ -137,7 +137,8 @@ class TwoViews(NextItem):
 
     def view(self, histories: Histories) -> Tensor:
         """The vector of each view.  ``[rows, dim]``"""
-        return pooled(histories, self.vectors(histories), self.config.pool, self.data.length)
+        looked_at = histories.at_ends() if self.config.pool == "last" else histories
+        return pooled(histories, self.vectors(looked_at), self.config.pool, self.data.length)
 
     def apart(self, histories: Histories) -> Tensor:
         """How far two views of each history are apart, a scalar."""

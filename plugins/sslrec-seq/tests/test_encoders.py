@@ -13,7 +13,7 @@ from sslrec_core.errors import ConfigError
 from sslrec_core.registry import registry
 from sslrec_core.testing import ComponentContract
 from sslrec_seq.encoders import Transformer, attention_with_dropout, sees_later
-from sslrec_seq.histories import Histories
+from sslrec_seq.histories import GridHistories, Histories
 
 DIM, LENGTH = 8, 9
 LENGTHS = torch.tensor([3, 1, 9, 5])
@@ -180,6 +180,33 @@ def test_unused_slots_change_nothing(name: str, options: dict[str, Any]) -> None
     (gradient,) = torch.autograd.grad(found[:used].square().sum(), y)
     assert gradient.isfinite().all()
     assert not gradient[used:].count_nonzero()
+
+
+@pytest.mark.parametrize("layout", ["in groups", "in one grid"])
+@pytest.mark.parametrize("spare", [0, 4])
+@pytest.mark.parametrize(("name", "options"), EVERY + BOTH_WAYS, ids=label)
+def test_last_places_are_the_same_where_they_alone_are_looked_at(
+    name: str, options: dict[str, Any], spare: int, layout: str
+) -> None:
+    built, (histories, x) = encoder(name, options), example(torch.tensor([3, 1, 9, 5, 9, 2]), spare)
+    if layout == "in one grid":
+        grid = GridHistories.of_grid(histories.grid(histories.items), histories.lengths)
+        histories, x = grid, torch.randn(len(grid.items), DIM, dtype=torch.float64)
+    x.requires_grad_()
+    for asked in (histories, histories.changed_by(outside=lambda y: y * 2), histories.changed_by(inside=torch.tanh)):
+        found, wanted = (built(rows, x).index_select(0, rows.last) for rows in (asked.at_ends(), asked))
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+        gradients = (torch.autograd.grad(y.square().sum(), x)[0] for y in (found, wanted))
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+def test_a_transformer_spares_what_nobody_looks_at() -> None:
+    built, (histories, x) = encoder("transformer"), example()
+    seen: list[int] = []
+    built.blocks[-1].wide.register_forward_hook(lambda module, given, result: seen.append(len(result)))
+    built(histories.at_ends(), x)
+    built(histories, x)
+    assert seen == [len(histories), len(x)]
 
 
 @pytest.mark.parametrize(("name", "options"), EVERY, ids=label)

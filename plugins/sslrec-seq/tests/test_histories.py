@@ -71,6 +71,16 @@ def test_rows_in_several_grids_give_what_one_grid_gives(lengths: list[int], unus
     assert several == sorted({next(width for width in (8, 16, 32, 40) if length <= width) for length in lengths})
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(0, 3))
+def test_rows_in_several_grids_are_asked_each_for_itself(lengths: list[int], unused: int) -> None:
+    histories = packed([list(range(length)) for length in lengths], unused, spare=40 - max(lengths))
+    values, asked = torch.rand(len(histories.items)), torch.rand(len(lengths))
+    found = histories.over_rows(asked, values, lambda rows, own, grid: torch.stack([own, grid.sum(1)], 1))
+    wanted = torch.stack([row.sum() for row in torch.split(values[: sum(lengths)], lengths)])
+    torch.testing.assert_close(found, torch.stack([asked, wanted], 1))
+
+
 @given(rows_of_items, st.integers(0, 3))
 def test_unused_slots_get_no_gradient(rows: list[list[int]], unused: int) -> None:
     histories = packed(rows, unused)

@@ -47,7 +47,7 @@ class DuoRec(NextItem):
 
     def losses(self, batch: SeqBatch) -> Losses:
         """Loss of the next item, and the contrasts."""
-        found = self.vectors(batch.histories)
+        found = self.asking_places(batch)
         losses = {"next": self.loss(self.predictions(batch, found))}
         if self.unsupervised is not None and self.supervised is not None and self.config.crossed:
             losses["contrast"] = self.apart(self.supervised, self.again(batch), self.alike(batch), batch)
