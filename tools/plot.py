@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ def bars(sweep: Sweep, keep: Path, metric: str) -> list[Bar]:
             found.append(Bar(row.title, statistics.mean(values), spread, True))
     for paper in published(sweep, dataset, protocol):
         if metric in paper:
-            found.append(Bar(f"{paper['model']}, {paper['source']}", paper[metric], 0.0, False))
+            # The page says more of the source than fits beside a bar.
+            source = re.split(r", | \(", paper["source"])[0]
+            found.append(Bar(f"{paper['model']}, {source}", paper[metric], 0.0, False))
     return sorted(found, key=lambda bar: bar.value)
 
 
