@@ -170,6 +170,7 @@ class Histories:
         order = torch.cat([rows for _, rows, _ in self._alike]).argsort()
         return torch.cat(found).index_select(0, order)
 
+    @cached_property
     def at_ends(self) -> Histories:
         """The same rows, for who looks at the vectors of their last places alone."""
         return replace(self, ends_only=True)

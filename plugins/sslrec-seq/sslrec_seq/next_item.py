@@ -74,11 +74,11 @@ class NextItem(Model):
 
     def summary(self, histories: Histories) -> Tensor:
         """The vector of each whole history: that of its last place.  ``[rows, dim]``"""
-        return self.vectors(histories.at_ends()).index_select(0, histories.last)
+        return self.vectors(histories.at_ends).index_select(0, histories.last)
 
     def asking_places(self, batch: SeqBatch) -> Tensor:
         """Vectors of the batch's histories, at least of the places that predict.  ``[slots, dim]``"""
-        return self.vectors(batch.histories if self.config.targets == "all" else batch.histories.at_ends())
+        return self.vectors(batch.histories if self.config.targets == "all" else batch.histories.at_ends)
 
     def predictions(self, batch: SeqBatch, vectors: Tensor) -> Predictions:
         """``vectors`` ``[slots, dim]`` at the places of ``batch`` that predict, and what they should find."""

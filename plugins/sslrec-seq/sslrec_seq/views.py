@@ -137,7 +137,7 @@ class TwoViews(NextItem):
 
     def view(self, histories: Histories) -> Tensor:
         """The vector of each view.  ``[rows, dim]``"""
-        looked_at = histories.at_ends() if self.config.pool == "last" else histories
+        looked_at = histories.at_ends if self.config.pool == "last" else histories
         return pooled(histories, self.vectors(looked_at), self.config.pool, self.data.length)
 
     def apart(self, histories: Histories) -> Tensor:

@@ -194,7 +194,7 @@ def test_last_places_are_the_same_where_they_alone_are_looked_at(
         histories, x = grid, torch.randn(len(grid.items), DIM, dtype=torch.float64)
     x.requires_grad_()
     for asked in (histories, histories.changed_by(outside=lambda y: y * 2), histories.changed_by(inside=torch.tanh)):
-        found, wanted = (built(rows, x).index_select(0, rows.last) for rows in (asked.at_ends(), asked))
+        found, wanted = (built(rows, x).index_select(0, rows.last) for rows in (asked.at_ends, asked))
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
         gradients = (torch.autograd.grad(y.square().sum(), x)[0] for y in (found, wanted))
         torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
@@ -204,7 +204,7 @@ def test_a_transformer_spares_what_nobody_looks_at() -> None:
     built, (histories, x) = encoder("transformer"), example()
     seen: list[int] = []
     built.blocks[-1].wide.register_forward_hook(lambda module, given, result: seen.append(len(result)))
-    built(histories.at_ends(), x)
+    built(histories.at_ends, x)
     built(histories, x)
     assert seen == [len(histories), len(x)]
 

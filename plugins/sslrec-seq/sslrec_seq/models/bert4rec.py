@@ -99,4 +99,4 @@ class BERT4Rec(NextItem):
         """What a mask at the end of each history stands for.  ``[rows, dim + 1]``"""
         mask = torch.full_like(histories.lengths, self.data.masked)
         asking = histories.appended(mask)
-        return self.found(self.vectors(asking.at_ends()).index_select(0, asking.last))
+        return self.found(self.vectors(asking.at_ends).index_select(0, asking.last))
