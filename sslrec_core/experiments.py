@@ -162,6 +162,7 @@ def sweep(
     Raises:
         ConfigError, UnknownName: a run cannot be configured; none has begun then.
         TrainingError: runs failed; the others are complete.
+        Interrupted: asked to stop by SIGTERM, which the runs under way are told; the same call goes on.
     """
     from sslrec_core.sweeping import Sweep, carry_out
 

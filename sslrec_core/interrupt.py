@@ -1,9 +1,10 @@
-"""Stopping a training without losing it: the first signal asks, the second insists."""
+"""Stopping trainings without losing them: the first signal asks, the second insists."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,47 @@ class StopRequest:
         self.asked = True
         # A signal may arrive in the middle of a write to sys.stderr; this one cannot clash with it.
         os.write(2, b"finishing the epoch, then saving; again to stop at once\n")
+
+
+class Processes:
+    """Processes that train for this one, and are asked to stop where it is."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._running: set[subprocess.Popen[str]] = set()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """SIGTERM is passed on to the processes, which save and end; this one goes on, to hear of them.
+
+        Ctrl-C reaches them by itself.  Signals belong to the main thread: elsewhere this does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def run(self, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+        """A process from its beginning to its end: its exit code, and what it wrote to stderr."""
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self._running.add(process)
+        if self.asked:
+            # The signal came while the process began, and missed it.
+            process.terminate()
+        try:
+            _, said = process.communicate()
+        finally:
+            self._running.discard(process)
+        return process.returncode, said
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        for process in tuple(self._running):
+            process.terminate()
+        os.write(2, b"the runs under way finish their epochs, then save\n")

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from pydantic import Field, NonNegativeInt
 
 from sslrec_core.config import Config, explain, flattened, parse_toml, read_config
 from sslrec_core.errors import ConfigError, SslrecError
+from sslrec_core.interrupt import Interrupted, Processes
 from sslrec_core.records import CONFIG, RESULT
 from sslrec_core.registry import registry
 from sslrec_core.settings import RunConfig, resolve
@@ -176,7 +176,7 @@ class Job:
         ).config  # fmt: skip
 
 
-State = Literal["begins", "goes on", "is complete", "was complete", "failed"]
+State = Literal["begins", "goes on", "is complete", "was complete", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,8 @@ def carry_out(
 ) -> None:
     """Make the runs of ``jobs`` in ``folder``: complete ones are left alone, unfinished ones go on.
 
+    SIGTERM is passed on to the runs under way, which save, and no others begin.
+
     Args:
         jobs: Which runs.
         folder: Each run gets a directory of its own in it.
@@ -203,6 +205,7 @@ def carry_out(
 
     Raises:
         ConfigError, UnknownName: a run cannot be configured; none has begun then.
+        Interrupted: asked to stop by SIGTERM; the same call goes on.
     """
     configs = []
     for job in jobs:
@@ -210,17 +213,20 @@ def carry_out(
             configs.append(job.configured())
         except SslrecError as error:
             raise type(error)(f"{job.name}: {error.problem}", *error.facts, fix=error.fix) from error
-    share = threads or max(1, (os.cpu_count() or 1) // at_once)
+    share, processes = threads or max(1, (os.cpu_count() or 1) // at_once), Processes()
 
     def one(job: Job, config: RunConfig) -> None:
-        for news in _run(job, config, folder, share):
-            tell(news)
+        if not processes.asked:
+            for news in _run(job, config, folder, share, processes):
+                tell(news)
 
-    with ThreadPoolExecutor(at_once) as pool:
+    with processes.listening(), ThreadPoolExecutor(at_once) as pool:
         list(pool.map(one, jobs, configs))
+    if processes.asked:
+        raise Interrupted("stopped; the same again goes on")
 
 
-def _run(job: Job, config: RunConfig, folder: Path, threads: int) -> Iterator[News]:
+def _run(job: Job, config: RunConfig, folder: Path, threads: int, processes: Processes) -> Iterator[News]:
     directory = folder / job.name
     begun = directory.exists()
     if begun and (why := _other(directory, config)):
@@ -232,15 +238,16 @@ def _run(job: Job, config: RunConfig, folder: Path, threads: int) -> Iterator[Ne
     yield News(job, "goes on" if begun else "begins")
     files = [part for file in registry().files for part in ("--plugin-file", str(file))]
     arguments = ["train", "--resume", str(directory)] if begun else [*job.arguments, "-o", str(directory)]
-    done = subprocess.run(
+    code, said = processes.run(
         [sys.executable, "-m", "sslrec_core.cli", *files, *arguments, "--quiet"],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        yield News(job, "failed", done.stderr.strip())
-    else:
+        {**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
+    if not code:
         yield News(job, "is complete")
+    elif processes.asked:
+        yield News(job, "stopped")
+    else:
+        yield News(job, "failed", said.strip())
 
 
 def _other(directory: Path, wanted: RunConfig) -> str:

@@ -136,7 +136,10 @@ def main() -> None:
 
     if not given.page_only:
         wanted = [job for job in sweep.jobs() if missing(job)]
-        carry_out(wanted, folder, at_once=given.jobs, threads=given.threads, tell=tell)
+        try:
+            carry_out(wanted, folder, at_once=given.jobs, threads=given.threads, tell=tell)
+        except KeyboardInterrupt:
+            parser.exit(130, "stopped; the same command goes on\n")
     given.specification.with_suffix(".md").write_text(page(sweep, keep))
 
 

@@ -44,6 +44,10 @@ def command(
         print(f"{news.job.name}  {news.state}{why}", file=sys.stderr, flush=True)
 
     folder = output or Path("runs") / file.stem
-    made = experiments.sweep(file, directory=folder, jobs=jobs, threads=threads, only=only, tell=tell)
+    try:
+        made = experiments.sweep(file, directory=folder, jobs=jobs, threads=threads, only=only, tell=tell)
+    except KeyboardInterrupt:
+        print("sslrec: stopped; the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
     print(f"complete: {len(made)} runs, in {folder}")
     print(f"compare them: sslrec compare '{folder}/*'")

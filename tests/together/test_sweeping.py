@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +98,30 @@ def test_a_run_that_was_made_with_other_settings_is_not_taken_for_it(tmp_path: P
     config.write_text("[model\n")
     carry_out(sweep(tmp_path, f"{SMALL}\n{only}").jobs(), folder, tell=told.append)
     assert told[-1].state == "failed" and "config.toml" in told[-1].why
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to pass on")
+def test_sigterm_reaches_the_runs_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    path, folder = tmp_path / "models.toml", tmp_path / "runs"
+    long = "set = ['train.epochs=100000', 'model.embedding_dim=4', 'train.patience=none']"
+    path.write_text(f"datasets = ['cf/demo']\nmodels = [{{name = 'cf/lightgcn', seeds = [1, 2], {long}}}]")
+    command = [sys.executable, "-m", "sslrec_core.cli", "sweep", str(path), "-o", str(folder)]
+    curve = folder / "cf-lightgcn-standard-1" / "metrics.jsonl"
+    for begun in ("begins", "goes on"):
+        seen = curve.read_text().count("\n") if curve.exists() else 0
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as sweeping:
+            while not curve.exists() or curve.read_text().count("\n") < seen + 4:
+                assert sweeping.poll() is None, sweeping.communicate()
+                time.sleep(0.1)
+            sweeping.terminate()
+            _, said = sweeping.communicate(timeout=120)
+        assert sweeping.returncode == 130
+        assert f"cf-lightgcn-standard-1  {begun}" in said
+        assert "cf-lightgcn-standard-1  stopped" in said and "the same command goes on" in said
+        assert [one.name for one in folder.iterdir()] == ["cf-lightgcn-standard-1"]
+    size = curve.stat().st_size
+    time.sleep(1)
+    assert curve.stat().st_size == size, "a run went on by itself"
 
 
 @pytest.mark.parametrize(
