@@ -74,7 +74,7 @@ def draw(axes: Axes, rows: list[Bar], metric: str) -> None:
 
 def draw_curves(axes: Axes, rows: dict[str, list[list[tuple[int, float]]]], metric: str) -> None:
     """A line for each seed, those of a row in one colour, and the epoch that was chosen."""
-    colours = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    colours = [mpl.colormaps["tab20"](number) for number in range(20)]
     for colour, (title, seeds) in zip(itertools.cycle(colours), rows.items(), strict=False):
         for number, values in enumerate(seeds):
             epochs, heights = zip(*values, strict=True)
