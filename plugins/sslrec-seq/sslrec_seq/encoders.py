@@ -149,32 +149,25 @@ class Block(nn.Module):
             asked, seen = F.linear(queries, weight[:dim], bias[:dim]), F.linear(x, weight[dim:], bias[dim:])
             held = torch.cat([asked, seen], dim=1)
 
-        def attention(rows: Histories, grid: Tensor) -> Tensor:
+        def attend(rows: Histories, grid: Tensor) -> Tensor:
             query, key, value = grid.view(*grid.shape[:2], 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
-            if self.config.attention_dropout and self.training and grid.is_cpu:
-                seen = rows.visible(causal)[:, None]
-                found = attention_with_dropout(query, key, value, seen, self.config.attention_dropout)
-            else:
-                mask = None if causal else rows.filled[:, None, None]
-                found = F.scaled_dot_product_attention(
-                    query, key, value,
-                    attn_mask=mask if rows.blank is None else rows.visible(causal)[:, None],
-                    dropout_p=self.config.attention_dropout if self.training else 0.0,
-                    is_causal=causal and rows.blank is None,
-                )  # fmt: skip
-            return found.transpose(1, 2).flatten(2)
+            # Behind a row's end nothing can be seen by a causal encoder, so padding there needs no mask.
+            packed = None if causal else rows.filled[:, None, None]
+            seen = packed if rows.blank is None else rows.visible(causal)[:, None]
+            return attention(query, key, value, seen, self._attention_rate).transpose(1, 2).flatten(2)
 
-        mixed = self.mixed(histories.over_grids(held, attention))
+        mixed = self.mixed(histories.over_grids(held, attend))
         return mixed
 
     def _attend_from_end(self, rows: Histories, queries: Tensor, grid: Tensor) -> Tensor:
         """Attention of ``queries`` ``[rows, dim]`` to all places of their rows: ``[rows, dim]``."""
         query = queries.view(queries.shape[0], self.config.heads, 1, -1)
         key, value = grid.view(*grid.shape[:2], 2, self.config.heads, -1).permute(2, 0, 3, 1, 4)
-        rate, seen = self.config.attention_dropout if self.training else 0.0, rows.filled[:, None, None]
-        if rate and grid.is_cpu:
-            return attention_with_dropout(query, key, value, seen, rate).flatten(1)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=rate).flatten(1)
+        return attention(query, key, value, rows.filled[:, None, None], self._attention_rate).flatten(1)
+
+    @property
+    def _attention_rate(self) -> float:
+        return self.config.attention_dropout if self.training else 0.0
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.config.dropout, self.training)
@@ -311,13 +304,18 @@ class WeightedMean(Encoder):
         return outside(histories, inside(histories, means))
 
 
-def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, rate: float) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, rate: float) -> Tensor:
     """Scaled dot-product attention whose weights are dropped with probability ``rate``.
 
-    ``[rows, heads, places, dim]`` each, and ``seen`` ``Bool[rows, 1, places, places]``, where each place sees another
-    at least.  PyTorch has no fused attention with dropout on a CPU, and there its own dropout takes most of the time.
+    ``[rows, heads, places, dim]`` each, and ``seen``, to be broadcast to ``Bool[rows, heads, places, places]``, where
+    each place sees another at least; none where each sees itself and earlier ones.  PyTorch has no fused attention with
+    dropout on a CPU, and there its own dropout takes most of the time.
     """
+    if not rate or not query.is_cpu:
+        return F.scaled_dot_product_attention(query, key, value, seen, rate, is_causal=seen is None)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
+    if seen is None:
+        seen = torch.ones_like(scores[0, 0], dtype=torch.bool).tril()
     weights = scores.masked_fill(~seen, -torch.inf).softmax(3)
     return dropout(weights, rate, training=True) @ value
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sslrec_core.errors import ConfigError
 from sslrec_core.registry import registry
 from sslrec_core.testing import ComponentContract
-from sslrec_seq.encoders import Transformer, attention_with_dropout, sees_later
+from sslrec_seq.encoders import Transformer, attention, sees_later
 from sslrec_seq.histories import GridHistories, Histories
 
 DIM, LENGTH = 8, 9
@@ -368,18 +368,20 @@ def attended(rate: float, rows: int = 3) -> tuple[Tensor, ...]:
     query, key, value = torch.randn(3, rows, 2, 5, 4, dtype=torch.float64)
     seen = torch.rand(rows, 1, 5, 5) < 0.5
     seen |= torch.eye(5, dtype=torch.bool)
-    return query, key, value, seen, attention_with_dropout(query, key, value, seen, rate)
+    return query, key, value, seen, attention(query, key, value, seen, rate)
 
 
 def test_attention_that_drops_next_to_nothing_is_that_of_torch() -> None:
     *given, seen, found = attended(rate=1e-9)
     torch.testing.assert_close(found, F.scaled_dot_product_attention(*given, attn_mask=seen), rtol=1e-6, atol=0)
+    causal = attention(*given, None, rate=1e-9)
+    torch.testing.assert_close(causal, F.scaled_dot_product_attention(*given, is_causal=True), rtol=1e-6, atol=0)
 
 
 def test_attention_drops_whole_places_and_keeps_the_mean() -> None:
     query, key, value, seen, found = attended(rate=0.4, rows=20_000)
     one = torch.ones_like(value)
-    weights = attention_with_dropout(query, key, one, torch.eye(5, dtype=torch.bool), rate=0.4)
+    weights = attention(query, key, one, torch.eye(5, dtype=torch.bool), rate=0.4)
     torch.testing.assert_close(weights.unique(), torch.tensor([0, 1 / 0.6], dtype=torch.float64))
     expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
     assert abs((found - expected).mean()) < 0.01 < (found - expected).abs().mean()
