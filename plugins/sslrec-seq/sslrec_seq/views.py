@@ -137,8 +137,11 @@ class TwoViews(NextItem):
 
     def view(self, histories: Histories) -> Tensor:
         """The vector of each view.  ``[rows, dim]``"""
-        looked_at = histories.at_ends if self.config.pool == "last" else histories
-        return pooled(histories, self.vectors(looked_at), self.config.pool, self.data.length)
+        return pooled(histories, self.vectors(self.looked_at(histories)), self.config.pool, self.data.length)
+
+    def looked_at(self, histories: Histories) -> Histories:
+        """The same histories, of which no more is encoded than a view has."""
+        return histories.at_ends if self.config.pool == "last" else histories
 
     def apart(self, histories: Histories) -> Tensor:
         """How far two views of each history are apart, a scalar."""
@@ -153,6 +156,7 @@ class TwoViews(NextItem):
     @torch.no_grad()
     def keys(self, histories: Histories, weights: Sequence[dict[str, Tensor]]) -> Tensor:
         """The vector of each view by other weights of items and encoder.  ``[rows, dim]``"""
+        histories = self.looked_at(histories)
         items: Any = functional_call(self.items, weights[0], (histories.items,))
         vectors: Any = functional_call(self.encoder, weights[1], (histories, shown(histories, items)))
         return pooled(histories, vectors, self.config.pool, self.data.length)
