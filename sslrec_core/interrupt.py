@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 
 class Interrupted(KeyboardInterrupt):
@@ -50,12 +51,19 @@ class StopRequest:
         os.write(2, b"finishing the epoch, then saving; again to stop at once\n")
 
 
+class Stoppable(Protocol):
+    """A process, of whichever module."""
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+
+
 class Processes:
     """Processes that train for this one, and are asked to stop where it is."""
 
     def __init__(self) -> None:
         self.asked = False
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[Stoppable] = set()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -72,19 +80,27 @@ class Processes:
         finally:
             signal.signal(signal.SIGTERM, before)
 
+    def add(self, process: Stoppable) -> None:
+        """A process that has begun."""
+        self._running.add(process)
+        if self.asked:
+            # The signal came while the process began, and missed it.
+            process.terminate()
+
+    def discard(self, process: Stoppable) -> None:
+        """A process that has ended."""
+        self._running.discard(process)
+
     def run(self, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
         """A process from its beginning to its end: its exit code, and what it wrote to stderr."""
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        self._running.add(process)
-        if self.asked:
-            # The signal came while the process began, and missed it.
-            process.terminate()
+        self.add(process)
         try:
             _, said = process.communicate()
         finally:
-            self._running.discard(process)
+            self.discard(process)
         return process.returncode, said
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from sslrec_core.errors import SslrecError, TrainingError
 from sslrec_core.files import only_process
 from sslrec_core.hooks import hookimpl
-from sslrec_core.interrupt import Interrupted
+from sslrec_core.interrupt import Interrupted, Processes
 from sslrec_core.registry import registry
 from sslrec_core.running import Run
 from sslrec_core.tuning.space import Params
@@ -113,9 +113,11 @@ def _train(study: Study, trial: optuna.Trial, params: Params, data_root: Path | 
 def tune(study: Study, wanted: int, jobs: int, data_root: Path | None, tell: Tell) -> None:
     """Bring the study to ``wanted`` trials with ``jobs`` workers at once; 0 is this process itself.
 
-    A worker that dies takes its trial with it: that one is tried once more, by a new worker.
+    A worker that dies takes its trial with it: that one is tried once more, by a new worker.  SIGTERM is passed on to
+    the workers, which save and leave.
 
     Raises:
+        Interrupted: asked to stop by SIGTERM; the same call goes on.
         StorageError: another process is at work in the folder, or the store cannot be reached any more.
         TrainingError: workers die before they begin a trial.
     """
@@ -135,26 +137,30 @@ class _Crew:
         self._task = (registry().files, study.folder, wanted, threads, data_root)
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[Connection, BaseProcess] = {}
+        self._processes = Processes()
         self._numbers = itertools.count()
         self._idle_deaths = 0
         self._error: SslrecError | None = None
 
     def work(self, jobs: int) -> None:
         """Until all is done, with ``jobs`` workers at once."""
-        for _ in range(jobs):
-            self._start()
-        try:
-            while self._workers:
-                for ready in wait(list(self._workers)):
-                    assert isinstance(ready, Connection)
-                    self._listen(ready)
-        except KeyboardInterrupt:
-            # The workers were interrupted with us: each saves its run and leaves.
-            for process in self._workers.values():
-                process.join()
-            raise
+        with self._processes.listening():
+            for _ in range(jobs):
+                self._start()
+            try:
+                while self._workers:
+                    for ready in wait(list(self._workers)):
+                        assert isinstance(ready, Connection)
+                        self._listen(ready)
+            except KeyboardInterrupt:
+                # The workers were interrupted with us: each saves its run and leaves.
+                for process in self._workers.values():
+                    process.join()
+                raise
         if self._error is not None:
             raise self._error
+        if self._processes.asked:
+            raise Interrupted("stopped; the same again goes on")
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
@@ -162,6 +168,7 @@ class _Crew:
         process.start()
         theirs.close()
         self._workers[ours] = process
+        self._processes.add(process)
 
     def _listen(self, pipe: Connection) -> None:
         try:
@@ -169,7 +176,8 @@ class _Crew:
         except EOFError:
             process = self._workers.pop(pipe)
             process.join()
-            if process.exitcode and self._error is None:
+            self._processes.discard(process)
+            if process.exitcode and self._error is None and not self._processes.asked:
                 self._replace(process)
             return
         if isinstance(told, SslrecError):

@@ -434,3 +434,29 @@ def test_a_study_that_is_killed_loses_what_was_in_flight_at_most(tmp_path: Path)
     assert len(after) == len(before) + running + 2
     assert len(found.trials(TrialState.FAIL)) == len(in_flight) and not found.trials(TrialState.RUNNING)
     assert "best   trial" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to pass on")
+@pytest.mark.timeout(400)  # processes that import torch, on a machine that may be busy
+def test_sigterm_reaches_the_workers_and_no_trial_begins(tmp_path: Path) -> None:
+    file, folder = tmp_path / "space.toml", tmp_path / "study"
+    file.write_text('["optim.learning_rate"]\nlow = 1e-4\nhigh = 1e-2\n')
+    command = [sys.executable, "-m", "sslrec_core.cli", "tune", "lightgcn", "-d", "cf/demo", "--jobs", "2"]
+    for text in ("train.epochs=100000", "train.patience=none", "model.embedding_dim=4"):
+        command += ["--set", text]
+    with subprocess.Popen(
+        [*command, "--space", str(file), "-o", str(folder)], stderr=subprocess.PIPE, text=True
+    ) as tuning:
+        curves: list[Path] = []
+        while len(curves) < 2 or min(curve.read_text().count("\n") for curve in curves) < 4:
+            assert tuning.poll() is None, tuning.communicate()
+            time.sleep(0.1)
+            curves = list(folder.glob("trials/*/metrics.jsonl"))
+        tuning.terminate()
+        # A worker that went on would hold the pipe open.
+        _, said = tuning.communicate(timeout=120)
+    assert tuning.returncode == 130
+    assert f"sslrec tune --resume {folder}" in said and "Traceback" not in said
+    assert len(list(folder.glob("trials/*"))) == 2
+    assert len(list(folder.glob("trials/*/last.safetensors"))) == 2
+    assert len(Study.open(folder).trials(TrialState.RUNNING)) == 2
