@@ -82,6 +82,12 @@ def keep_events(directory: Path, size: int) -> None:
             handle.truncate(size)
 
 
+def read_events(directory: Path, size: int) -> list[dict[str, Any]]:
+    """The events of the run in ``directory``, as far as its first ``size`` bytes."""
+    with (directory / METRICS).open("rb") as handle:
+        return [json.loads(line) for line in handle.read(size).splitlines()]
+
+
 def new_name(config: RunConfig) -> str:
     """``<model>-<dataset>-<time>-<chance>``; chance keeps runs that start together apart."""
     model, data = (choice.name.rpartition("/")[2] for choice in (config.model, config.data))

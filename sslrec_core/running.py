@@ -156,9 +156,12 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, directory: Path, *, data_root: Path | None = None) -> Run:
-        """The unfinished run in ``directory``, ready to go on exactly where its last checkpoint stands."""
-        run = cls._reopen(directory, None, data_root, {})
+    def resume(cls, directory: Path, *, data_root: Path | None = None, listeners: Sequence[object] = ()) -> Run:
+        """The unfinished run in ``directory``, ready to go on exactly where its last checkpoint stands.
+
+        ``listeners`` are as in :meth:`create`.
+        """
+        run = cls._reopen(directory, None, data_root, {}, listeners)
         if (directory / RESULT).exists():
             return run
         for callback in run.callbacks:
@@ -169,7 +172,10 @@ class Run:
         return run
 
     @classmethod
-    def _reopen(cls, directory: Path, device: str | None, data_root: Path | None, evaluator: Mapping[str, Any]) -> Run:
+    def _reopen(
+        cls, directory: Path, device: str | None, data_root: Path | None, evaluator: Mapping[str, Any],
+        listeners: Sequence[object] = (),
+    ) -> Run:  # fmt: skip
         path = directory / CONFIG
         if not path.is_file():
             raise CheckpointError(
@@ -189,7 +195,7 @@ class Run:
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
         root = data_root or (Path(recorded) if recorded else None)
-        return cls(config, directory, root)
+        return cls(config, directory, root, listeners=listeners)
 
     def _build(self) -> None:
         config = self.config

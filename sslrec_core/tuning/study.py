@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 CONFIG, SPACE, SETTINGS, JOURNAL = "config.toml", "space.toml", "study.toml", "study.journal"
-FOLDER, WORKER, WHY, RETRY = "folder", "worker", "why", "retry of"
-"""What the store keeps about a trial: where it runs, who runs it, why it failed, which one it repeats."""
+FOLDER, WORKER, WHY, RETRY, ASKED = "folder", "worker", "why", "retry of", "asked to stop"
+"""What the store keeps about a trial: where it runs, who runs it, why it failed, which one it repeats, whether its worker
+was asked to stop."""
 
 PATIENCE = 60.0
 """Seconds to wait for somebody who holds the store; each holds it for milliseconds."""
@@ -252,7 +253,10 @@ class Study:
     # ---- what was left behind -------------------------------------------------------------------
 
     def give_up(self, worker: str | None = None) -> list[int]:
-        """Trials of this folder whose worker is gone are failed, and tried again if that has not been done before.
+        """Trials of this folder whose worker is gone are failed, and tried again.
+
+        One whose worker died is tried again once, as it may be the trial that kills; one whose worker was asked to stop
+        as often as that happens.
 
         Args:
             worker: Its trials alone; None: all that run, as when nobody else is at work in this folder.
@@ -268,7 +272,7 @@ class Study:
             if not here or (worker is not None and trial.user_attrs.get(WORKER) != worker):
                 continue
             self.finish(trial.number, TrialState.FAIL)
-            if RETRY not in trial.user_attrs and trial.params:
+            if trial.params and (RETRY not in trial.user_attrs or ASKED in trial.user_attrs):
                 with self.reaching():
                     self.optuna.enqueue_trial(trial.params, user_attrs={RETRY: trial.number})
                 again.append(trial.number)

@@ -10,23 +10,21 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import optuna
 import torch
 from optuna.trial import TrialState
 
 from sslrec_core.errors import SslrecError, TrainingError
-from sslrec_core.files import only_process
+from sslrec_core.files import only_process, storage
 from sslrec_core.hooks import hookimpl
 from sslrec_core.interrupt import Interrupted, Processes
+from sslrec_core.records import LAST, RESULT, read_events
 from sslrec_core.registry import registry
 from sslrec_core.running import Run
 from sslrec_core.tuning.space import Params
-from sslrec_core.tuning.study import WHY, Study, worker_name
-
-if TYPE_CHECKING:
-    from sslrec_core.records import Result
+from sslrec_core.tuning.study import ASKED, RETRY, WHY, Study, worker_name
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,14 @@ class Reporter:
             self.pruned = self._trial.should_prune()
         return "worse than the median of the trials so far" if self.pruned else None
 
+    def catch_up(self, run: Run) -> None:
+        """Report what an earlier trial had of ``run``, which goes on in this one."""
+        train, events = run.config.train, read_events(run.directory, run.progress.events)
+        with self._study.reaching():
+            for event in events:
+                if event["event"] == train.select_on:
+                    self._trial.report(event["metrics"][train.judge], event["epoch"])
+
 
 def work(folder: Path, wanted: int, threads: int, data_root: Path | None, tell: Tell, worker: int = 0) -> None:
     """Train trials of the study in ``folder`` until ``wanted`` have begun.
@@ -92,9 +98,11 @@ def _train(study: Study, trial: optuna.Trial, params: Params, data_root: Path | 
     news("training")
     reporter = Reporter(study, trial, lambda epoch, value: news("training", epoch=epoch, value=value))
     try:
-        config = study.configured(params)
-        run = Run.create(config, study.directory(trial.number), data_root=data_root, listeners=[reporter])
-        result: Result = run.execute()
+        result = _run(study, trial, params, data_root, reporter).execute()
+    except KeyboardInterrupt:
+        with study.reaching():
+            trial.set_user_attr(ASKED, True)
+        raise
     except SslrecError as error:
         # One combination that cannot be trained says nothing about the others.
         with study.reaching():
@@ -108,6 +116,20 @@ def _train(study: Study, trial: optuna.Trial, params: Params, data_root: Path | 
     else:
         study.finish(trial, TrialState.COMPLETE, value)
     news("pruned" if reporter.pruned else "complete", epoch=result.best_epoch, value=value)
+
+
+def _run(study: Study, trial: optuna.Trial, params: Params, data_root: Path | None, reporter: Reporter) -> Run:
+    """The run of a trial: that of the trial which it repeats, from its last checkpoint, or a new one."""
+    directory = study.directory(trial.number)
+    if RETRY in trial.user_attrs:
+        before = study.directory(trial.user_attrs[RETRY])
+        if (before / LAST).is_file() and not (before / RESULT).exists():
+            with storage(directory, "going on with the run of an earlier trial"):
+                before.rename(directory)
+            run = Run.resume(directory, data_root=data_root, listeners=[reporter])
+            reporter.catch_up(run)
+            return run
+    return Run.create(study.configured(params), directory, data_root=data_root, listeners=[reporter])
 
 
 def tune(study: Study, wanted: int, jobs: int, data_root: Path | None, tell: Tell) -> None:

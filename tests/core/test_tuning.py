@@ -30,7 +30,7 @@ optuna = pytest.importorskip("optuna", reason="tuning needs the extra `tune`")
 from optuna.trial import TrialState  # noqa: E402
 
 from sslrec_core.tuning.report import outcome, save_preset  # noqa: E402
-from sslrec_core.tuning.study import RETRY, Settings, Study, worker_name  # noqa: E402
+from sslrec_core.tuning.study import ASKED, RETRY, Settings, Study, worker_name  # noqa: E402
 from sslrec_core.tuning.worker import News, tune, work  # noqa: E402
 
 # Optuna's journal closes its file when its reader is collected, which is a warning, and warnings are errors here.
@@ -328,6 +328,37 @@ def test_trials_of_a_dead_worker_are_tried_once_more(tmp_path: Path) -> None:
     assert [trial.state for trial in found.trials()] == [TrialState.FAIL] * 2
 
 
+class Stop:
+    """Asks to stop after some epochs, like Ctrl-C."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def __call__(self, news: News) -> None:
+        if news.state == "training" and news.epoch == self.epochs:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupted_trial_goes_on_where_it_stood_as_often_as_that_happens(
+    factors: Configure, tmp_path: Path
+) -> None:
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    whole = small(factors, tmp_path / "whole", EMBEDDINGS, "train.epochs=6")
+    work(whole.folder, 1, 1, None, lambda news: None)
+    found = small(factors, tmp_path / "cut", EMBEDDINGS, "train.epochs=6")
+    told: list[News] = []
+    for epochs in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            tune(found, 1, 0, None, Stop(epochs))
+    tune(found, 1, 0, None, told.append)
+    assert [news.epoch for news in told if news.value is not None and news.state == "training"] == [4, 5]
+    assert [trial.state for trial in found.trials()] == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
+    ours, theirs = found.trials()[-1], whole.trials()[-1]
+    assert ours.value == theirs.value and ours.intermediate_values == theirs.intermediate_values
+    assert [folder.name for folder in (found.folder / "trials").iterdir()] == ["0002"]
+
+
 def test_a_store_with_another_study_is_refused(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'shared.db'}"
     first = study(tmp_path / "one", store=store)
@@ -459,4 +490,5 @@ def test_sigterm_reaches_the_workers_and_no_trial_begins(tmp_path: Path) -> None
     assert f"sslrec tune --resume {folder}" in said and "Traceback" not in said
     assert len(list(folder.glob("trials/*"))) == 2
     assert len(list(folder.glob("trials/*/last.safetensors"))) == 2
-    assert len(Study.open(folder).trials(TrialState.RUNNING)) == 2
+    in_flight = Study.open(folder).trials(TrialState.RUNNING)
+    assert len(in_flight) == 2 and all(ASKED in trial.user_attrs for trial in in_flight)
