@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 CONFIG, SPACE, SETTINGS, JOURNAL = "config.toml", "space.toml", "study.toml", "study.journal"
 FOLDER, WORKER, WHY, RETRY, ASKED = "folder", "worker", "why", "retry of", "asked to stop"
-"""What the store keeps about a trial: where it runs, who runs it, why it failed, which one it repeats, whether its worker
-was asked to stop."""
+"""What the store keeps about a trial: where it runs, who runs it, why it failed, which one it repeats, and whether its
+worker was asked to stop."""
 
 PATIENCE = 60.0
 """Seconds to wait for somebody who holds the store; each holds it for milliseconds."""
