@@ -11,6 +11,7 @@ from scipy.sparse import csr_array, diags_array
 from torch import Tensor
 
 from sslrec_core.builtin.neighbours import Floats, strongest
+from sslrec_core.builtin.softmax import full_precision
 from sslrec_core.evaluate import portion
 from sslrec_core.rows import Rows
 from sslrec_seq.data import SeqData
@@ -77,15 +78,19 @@ def _histories(data: SeqData) -> Rows:
 
 @torch.no_grad()
 def nearest(vectors: Tensor) -> Similar:
-    """The item whose vector has the largest dot product with each item's own, ``[items, dim]``, itself left out."""
+    """The item whose vector has the largest dot product with each item's own, ``[items, dim]``, itself left out.
+
+    In the precision of the vectors, under autocast too: in half precision many items would be equally near.
+    """
     n = len(vectors)
     best, items = vectors.new_empty(n), torch.empty(n, dtype=torch.long, device=vectors.device)
     lowest, highest = [], []
-    for own in torch.split(torch.arange(n, device=vectors.device), portion(n, vectors.device)):
-        scores = vectors[own] @ vectors.T
-        lowest.append(scores.amin())
-        highest.append(scores.amax())
-        best[own], items[own] = scores.scatter(1, own[:, None], -torch.inf).max(1)
+    with full_precision(vectors):
+        for own in torch.split(torch.arange(n, device=vectors.device), portion(n, vectors.device)):
+            scores = vectors[own] @ vectors.T
+            lowest.append(scores.amin())
+            highest.append(scores.amax())
+            best[own], items[own] = scores.scatter(1, own[:, None], -torch.inf).max(1)
     low, high = torch.stack(lowest).amin(), torch.stack(highest).amax()
     return Similar(items, (best - low) / (high - low).clamp(min=torch.finfo(vectors.dtype).tiny))
 

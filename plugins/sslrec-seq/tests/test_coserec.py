@@ -11,7 +11,7 @@ import sslrec_seq.presets
 from sslrec_core.settings import resolve
 from sslrec_core.testing import ModelContract
 from sslrec_core.testing.bench import Bench, offer_worlds
-from sslrec_seq.similarity import Similar, hybrid
+from sslrec_seq.similarity import Similar, hybrid, nearest
 
 SMALL = ("model.embedding_dim=32", "model.encoder.dropout=0.1", "model.encoder.attention_dropout=0.1")
 
@@ -41,6 +41,14 @@ def test_similarity_turns_hybrid_after_the_warm_up() -> None:
         model.epoch(loop)
         assert all(torch.equal(found, expected) for found in relatives(model))
     assert not torch.equal(expected, memory)
+
+
+def test_similarity_has_the_precision_of_the_vectors_under_autocast() -> None:
+    vectors = torch.randn(300, 16, generator=torch.Generator().manual_seed(0))
+    plain = nearest(vectors)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = nearest(vectors)
+    assert torch.equal(plain.items, halved.items) and torch.equal(plain.scores, halved.scores)
 
 
 def test_defaults_draw_other_operators_for_short_histories() -> None:
