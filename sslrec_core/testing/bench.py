@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sslrec_core.data import Data, Queries, load_data, load_prepared
 from sslrec_core.evaluate import judging
-from sslrec_core.loop import Loop
+from sslrec_core.loop import Loop, precision
 from sslrec_core.model import Model
 from sslrec_core.registry import registry
 from sslrec_core.settings import RunConfig, resolve
@@ -98,7 +98,8 @@ class Bench:
             for epoch in range(min(stage.epochs, epochs)):
                 loop.begin_epoch(epoch)
                 model.train()
-                stage.epoch(loop)
+                with precision(self.config.train.precision, self.device):
+                    stage.epoch(loop)
                 curve.append(loop.means())
         return curve
 

@@ -122,6 +122,18 @@ class ModelContract(DeviceChecks, Contract):
         assert torch.tensor(totals).isfinite().all(), f"losses that are not finite: {curve}"
         assert totals[-1] < totals[0], f"the loss went from {totals[0]:.4g} to {totals[-1]:.4g} in {len(totals)} epochs"
 
+    def test_trains_in_half_precision(self) -> None:
+        """With ``train.precision=bf16`` no phase ends with an error, losses are finite, and weights stay float32."""
+        bench = self.bench("train.precision=bf16")
+        model = bench.build()
+        types = {name: value.dtype for name, value in model.state_dict().items()}
+        curve = bench.train(model, 3)
+        totals = torch.tensor([sum(terms.values()) for terms in curve])
+        assert totals.isfinite().all(), f"losses that are not finite: {curve}"
+        changed = {name for name, value in model.state_dict().items() if value.dtype != types.get(name, value.dtype)}
+        assert not changed, f"what is saved has another precision: {', '.join(sorted(changed))}"
+        assert scores(model, bench.queries()).isnan().sum() == 0
+
     def test_held_out_diagonal_ranks_first(self) -> None:
         """With the known items hidden, the item of the user's own kind that is left comes first."""
         if not self.personal:
