@@ -22,8 +22,8 @@ class CoSeRec(TwoViews):
     """Contrastive sequential recommendation with robust augmentation (Liu et al., 2021).
 
     Defaults are those of the authors' code (main.py), which hands the reorder operator the share of the mask operator.
-    There a masked item is padding, to which nothing attends; here it is the mask, as in the paper.  There the vectors
-    of padding count in the comparison of views too; here a view has vectors for its items alone.
+    There a masked item is padding, to which nothing attends, and the vectors of padding count in the comparison of
+    views; here the mask is an item, as in the paper, and a view has vectors for its items alone, unless ``padding``.
     """
 
     class Config(TwoViews.Config):
