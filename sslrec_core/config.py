@@ -232,10 +232,12 @@ def explain(
     what: str,
     origins: Mapping[str, str] | None = None,
     schema: type[BaseModel] | None = None,
+    otherwise: str | None = None,
 ) -> ConfigError:
     """Say what is wrong with ``what``, one line for each key, with the layer each bad value came from.
 
-    Where ``schema`` is given, an unknown key that it has in another place is pointed to that place.
+    Where ``schema`` is given, an unknown key that it has in another place is pointed to that place.  ``otherwise`` is
+    what to do where nothing better is known; default: look at what ``what`` has.
     """
     facts: list[str] = []
     fix = None
@@ -255,7 +257,7 @@ def explain(
         facts.append(f"{path + ': ' if path else ''}{message}{f' (from {origin})' if origin else ''}")
         if isinstance(cause, SslrecError):
             facts.extend(f"  {fact}" for fact in cause.facts)
-    return ConfigError(f"{what} cannot be configured like this", *facts, fix=fix or f"sslrec show {what}")
+    return ConfigError(f"{what} cannot be configured like this", *facts, fix=fix or otherwise or f"sslrec show {what}")
 
 
 def _elsewhere(key: str, path: str, schema: type[BaseModel] | None) -> str:

@@ -142,6 +142,9 @@ class Scenario(Configured):
     Stability: stable for implementers from API 1.
     """
 
+    ranking: ClassVar[frozenset[str]] = frozenset()
+    """Switches that decide only which items are ranked: a trained model may be evaluated with them the other way."""
+
     class Config(Configured.Config):
         holdout: Rate = 0.1
         """Share of each user's training interactions kept for validation where the files bring no validation part; 0:

@@ -138,20 +138,23 @@ class Run:
 
     @classmethod
     def open(
-        cls, directory: Path, *, device: str | None = None, data_root: Path | None = None, **evaluator: Any
-    ) -> Run:
+        cls, directory: Path, *, device: str | None = None, data_root: Path | None = None,
+        scenario: Mapping[str, Any] | None = None, **evaluator: Any,
+    ) -> Run:  # fmt: skip
         """The run in ``directory`` with the best weights that it has, for evaluation or recommendation.
 
         Args:
             directory: A run directory.
             device: Another device than the one that it was trained on.
             data_root: Where the data lives now; default: where it lived then.
+            scenario: Other values of the options that it lists as ``ranking``.
             evaluator: Other settings of the evaluator.
 
         Raises:
             CheckpointError: not a run directory, or made by another model, revision or version.
+            ConfigError: no such option, or one of the scenario that decides about more than the ranking.
         """
-        run = cls._reopen(directory, device, data_root, evaluator)
+        run = cls._reopen(directory, device, data_root, evaluator, scenario=scenario)
         run._load_best()
         return run
 
@@ -174,7 +177,7 @@ class Run:
     @classmethod
     def _reopen(
         cls, directory: Path, device: str | None, data_root: Path | None, evaluator: Mapping[str, Any],
-        listeners: Sequence[object] = (),
+        listeners: Sequence[object] = (), scenario: Mapping[str, Any] | None = None,
     ) -> Run:  # fmt: skip
         path = directory / CONFIG
         if not path.is_file():
@@ -188,10 +191,17 @@ class Run:
                 values["run"]["device"] = device
             # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
             values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
+            if scenario:
+                values["scenario"] |= _of_ranking(values["scenario"]["name"], scenario)
             config = RunConfig.model_validate(values)
         except pydantic.ValidationError as error:
             # A key that has gone, or a component that is not installed; keys that came later have their defaults.
-            raise explain(error, f"the run in {directory}", schema=RunConfig) from error
+            raise explain(
+                error,
+                f"the run in {directory}",
+                schema=RunConfig,
+                otherwise=f"look at {path}, and at what --set changes",
+            ) from error
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
         root = data_root or (Path(recorded) if recorded else None)
@@ -438,3 +448,16 @@ class Run:
                 *str(error).splitlines()[1:],
                 fix="use the data and configuration that it was trained with",
             ) from error
+
+
+def _of_ranking(name: str, changed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``changed``, where the scenario ``name`` lets all of it change after training."""
+    ranking = registry().find("scenario", name).load().ranking
+    for option in changed:
+        if option not in ranking:
+            raise ConfigError(
+                f"scenario.{option} cannot change after training",
+                f"options of {name} that can: {', '.join(sorted(ranking)) or 'none'}",
+                fix="train with it: sslrec train --help",
+            )
+    return changed

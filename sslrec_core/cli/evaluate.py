@@ -16,7 +16,12 @@ def command(
     run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
     split: Annotated[str, typer.Option(help="valid or test.")] = "test",
     assign: Annotated[
-        list[str] | None, typer.Option("--set", help="eval.KEY=VALUE, as in eval.at=[10,50]; eval.name for another.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="eval.KEY=VALUE, as in eval.at=[10,50]; eval.name for another; scenario.KEY=VALUE where that decides "
+            "only what is ranked.",
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default: where they were.")] = None,
@@ -28,16 +33,19 @@ def command(
     """
     if split not in ("valid", "test"):
         raise ConfigError(f"there is no part called '{split}'", fix="--split valid or --split test")
-    changed: dict[str, Any] = {}
+    changed: dict[str, dict[str, Any]] = {"eval": {}, "scenario": {}}
     for text in assign or ():
-        values = parse_assignment(text)
-        if set(values) != {"eval"}:
-            raise ConfigError(f"--set {text}: only eval.* can change after training", fix="--set eval.at=[10,50]")
-        changed |= values["eval"]
+        for section, values in parse_assignment(text).items():
+            if section not in changed or not isinstance(values, dict):
+                raise ConfigError(
+                    f"--set {text}: only eval.* and, of scenario.*, what is ranked can change after training",
+                    fix="--set eval.at=[10,50]",
+                )
+            changed[section] |= values
 
     from sslrec_core.running import Run
 
-    opened = Run.open(run, device=device, data_root=data_dir, **changed)
+    opened = Run.open(run, device=device, data_root=data_dir, scenario=changed["scenario"], **changed["eval"])
     metrics = opened.evaluate(split)
     if as_json:
         print(json.dumps({"split": split, "label": opened.config.label, "metrics": metrics}))

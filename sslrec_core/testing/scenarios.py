@@ -104,7 +104,7 @@ class ScenarioContract(Contract):
     def test_parts_are_disjoint(self) -> None:
         """No interaction is in two parts, however the split is made."""
         for options in ({}, *self.variants):
-            data = self.data(**options)
+            data = self.data(None, **options)
             parts = [_pairs(data, name) for name in ("train", "valid", "test")]
             assert sum(map(len, parts)) == len(set().union(*parts)), f"parts overlap with options {options}"
             assert parts[0] and parts[2], f"nothing to train on or to test with options {options}"
@@ -153,6 +153,18 @@ class ScenarioContract(Contract):
             torch.manual_seed(1)
             epochs.append(list(data.batches(TrainConfig(batch_size=64))))
         assert same(*epochs), "batches change when only the test part does"
+
+    def test_options_of_ranking_leave_training_alone(self) -> None:
+        """With another value of an option that may change after training, the batches are the same."""
+        epochs = []
+        usual = self.component_config()
+        switched = [{option: not getattr(usual, option)} for option in sorted(self.component_class().ranking)]
+        for options in ({}, *switched):
+            data = self.data(None, **options)
+            torch.manual_seed(1)
+            epochs.append(list(data.batches(TrainConfig(batch_size=64))))
+        for options, epoch in zip(switched, epochs[1:], strict=True):
+            assert same(epochs[0], epoch), f"batches change with {', '.join(options)}, which may change after training"
 
     def test_queries_hide_what_is_known(self) -> None:
         """What is asked for is the part's, is not hidden, and everything the user is known for before it is."""

@@ -243,6 +243,7 @@ class Seq(Scenario):
 
     Config = SequenceConfig
     config: SequenceConfig
+    ranking = frozenset({"hide_met"})
 
     def process(self, raw: Raw) -> Prepared:
         """Number, order, filter and split; tables other than ``interactions`` and ``attributes`` are not looked at.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sslrec_core.cli import main
 from sslrec_core.data import Data, Raw
 from sslrec_core.errors import ConfigError, DataError
+from sslrec_core.running import Run
 from sslrec_core.settings import TrainConfig
 from sslrec_core.testing import ScenarioContract
+from sslrec_core.testing.bench import Bench
 from sslrec_seq.data import Seq, SeqBatch, SeqData
 
 Parts = tuple[list[int], list[int], list[int]]
@@ -203,6 +209,45 @@ def test_what_was_met_is_hidden_also_where_it_should_be_found() -> None:
     row = hidden.users.tolist().index(2)
     assert hidden.seen.select(torch.tensor([row])).columns.tolist() == [0, 7], "7 is to be found, and was met"
     assert shown.seen.nnz == 0, "shown alone, having been met would give it away"
+
+
+def test_a_trained_model_can_be_evaluated_with_met_items_ranked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("train.epochs=1", "model.embedding_dim=8", "data.users=40", "data.items=30", "train.judge=mrr@10")
+    hidden = Run.create(Bench.of("seq/sasrec", "seq/demo", settings).config, tmp_path / "run").execute().metrics
+    before = (tmp_path / "run" / "config.toml").read_text()
+
+    with pytest.raises(SystemExit) as done:
+        main(["evaluate", str(tmp_path / "run"), "--json", "--set", "scenario.hide_met=false", "--set", "eval.at=[20]"])
+    assert not done.value.code
+    shown = json.loads(capsys.readouterr().out)["metrics"]
+
+    opened = Run.open(tmp_path / "run", at=[20])
+    opened.data = replace(opened.data, hide_met=False)
+    assert shown == opened.evaluate() != hidden
+    assert (tmp_path / "run" / "config.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("scenario.max_length=4", "cannot change after training\n  options of seq that can: hide_met"),
+        ("scenario.name=cf", "scenario.name cannot change after training"),
+        ("scenario.hide_met=perhaps", "scenario.hide_met: Input should be a valid boolean"),
+        ("scenario=cf", "--set scenario=cf: only eval"),
+        ("model.pool=last", "--set model.pool=last: only eval"),
+    ],
+)
+def test_nothing_else_of_the_scenario_changes_after_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], assignment: str, words: str
+) -> None:
+    settings = ("train.epochs=1", "model.embedding_dim=8", "data.users=40", "data.items=30")
+    Run.create(Bench.of("seq/sasrec", "seq/demo", settings).config, tmp_path / "run").execute()
+    with pytest.raises(SystemExit) as done:
+        main(["evaluate", str(tmp_path / "run"), "--set", assignment])
+    assert done.value.code == 2
+    assert words in capsys.readouterr().err
 
 
 def test_users_that_are_asked_for_need_nothing_to_find() -> None:

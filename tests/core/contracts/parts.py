@@ -274,6 +274,25 @@ class Peeking(Sound):
         return Sparing(sound.interactions, sound.colour)
 
 
+class Fickle(Sound):
+    """Lets an option change after training by which it drops training interactions."""
+
+    ranking = frozenset({"narrow"})
+
+    class Config(Sound.Config):
+        narrow: bool = False
+        """Whether half of the training part is dropped."""
+
+    config: Config
+
+    def data(self, prepared: Prepared) -> Data:
+        data = super().data(prepared)
+        if self.config.narrow:
+            train = data.interactions.parts["train"]
+            data.interactions.parts["train"] = train.select(torch.arange(data.n_users) // 2 * 2)
+        return data
+
+
 class Revealing(Sound):
     """Hides nothing at test time."""
 
@@ -307,7 +326,8 @@ OBJECTIVES = (
 SCENARIOS = {
     "sound": Sound, "mumbling": MumblingScenario, "secretive": SecretiveScenario, "rounding": RoundingScenario,
     "unread": Unread, "restless": Restless, "swapped": Swapped, "leaking": Leaking, "careless": Careless,
-    "stubborn": Stubborn, "easy": Easy, "peeking": Peeking, "revealing": Revealing, "staying": Staying,
+    "stubborn": Stubborn, "easy": Easy, "peeking": Peeking, "fickle": Fickle, "revealing": Revealing,
+    "staying": Staying,
 }  # fmt: skip
 
 
