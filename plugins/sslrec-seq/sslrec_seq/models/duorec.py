@@ -3,8 +3,8 @@
 Qiu, Huang, Yin and Wang, "Contrastive Learning for Representation Degeneration Problem in Sequential Recommendation",
 WSDM'22.  Where the paper and the authors' code differ, defaults follow the code, which printed the published results:
 rows with the same target stay negatives of one another.  There padding is one more item to predict; here it is none.
-The items that a user has met are ranked as well there, in RecBole, and published figures are of that ranking: here it is
-``scenario.hide_met=false``.
+The items that a user has met are ranked as well there, in RecBole, and published figures are of that ranking, which is
+``scenario.hide_met=false`` here.
 """
 
 from __future__ import annotations
