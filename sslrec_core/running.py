@@ -146,7 +146,7 @@ class Run:
         Args:
             directory: A run directory.
             device: Another device than the one that it was trained on.
-            data_root: Where the data lives now; default: where it lived then.
+            data_root: Where the data lives now; default: the root given in training, else the default one.
             scenario: Other values of the options that it lists as ``ranking``.
             evaluator: Other settings of the evaluator.
 

@@ -24,7 +24,9 @@ def command(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default: where they were.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of datasets; default: the one given to train, else $SSLREC_DATA.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Evaluate a run's best epoch.

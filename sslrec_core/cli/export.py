@@ -25,7 +25,9 @@ def command(
     ] = 0.95,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default: where they were.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of datasets; default: the one given to train, else $SSLREC_DATA.")
+    ] = None,
 ) -> None:
     """Export a run's vectors, scorer, index or lists.
 

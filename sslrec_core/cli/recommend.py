@@ -40,7 +40,9 @@ def command(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table or jsonl.")] = "table",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default: where they were.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of datasets; default: the one given to train, else $SSLREC_DATA.")
+    ] = None,
 ) -> None:
     """Recommend items to users, best first.
 

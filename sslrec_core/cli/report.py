@@ -26,7 +26,9 @@ def command(
         Path | None, typer.Option(help="Table with columns item and name; default: the names that the data has.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default: where they were.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of datasets; default: the one given to train, else $SSLREC_DATA.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the file's name.")] = False,
 ) -> None:
     """Write one self-contained page about one or several runs.
