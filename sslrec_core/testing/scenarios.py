@@ -104,7 +104,7 @@ class ScenarioContract(Contract):
     def test_parts_are_disjoint(self) -> None:
         """No interaction is in two parts, however the split is made."""
         for options in ({}, *self.variants):
-            data = self.data(None, **options)
+            data = self.data(**options)
             parts = [_pairs(data, name) for name in ("train", "valid", "test")]
             assert sum(map(len, parts)) == len(set().union(*parts)), f"parts overlap with options {options}"
             assert parts[0] and parts[2], f"nothing to train on or to test with options {options}"
