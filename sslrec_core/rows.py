@@ -113,19 +113,17 @@ class Rows:
         draws]``
         """
         free = (self.n_columns - self.counts[rows]).unsqueeze(1)
-        # 2**62 is so far above any number of columns that the modulus favours none measurably (below 1e-9).
-        chance = torch.randint(HIGH, (len(rows), draws), generator=generator, device=rows.device)
-        rank = chance % free
-        below = torch.searchsorted(self._gap_keys, rows.unsqueeze(1) * self.n_columns + rank, right=True)
-        return rank + below - self.pointers[rows].unsqueeze(1)
+        rank = below(free.expand(-1, draws), generator)
+        passed = torch.searchsorted(self._gap_keys, rows.unsqueeze(1) * self.n_columns + rank, right=True)
+        return rank + passed - self.pointers[rows].unsqueeze(1)
 
     def draw_present(self, rows: Tensor, draws: int, generator: torch.Generator | None = None) -> Tensor:
         """``draws`` columns for each of ``rows``, uniform over the columns that the row owns, with replacement.
 
         Fixed shapes and no synchronisation.  Every row in ``rows`` must own a column.  ``Long[n] -> Long[n, draws]``
         """
-        chance = torch.randint(HIGH, (len(rows), draws), generator=generator, device=rows.device)
-        return self.columns[self.pointers[rows].unsqueeze(1) + chance % self.counts[rows].unsqueeze(1)]
+        counts = self.counts[rows].unsqueeze(1)
+        return self.columns[self.pointers[rows].unsqueeze(1) + below(counts.expand(-1, draws), generator)]
 
     def to_scipy(self) -> csr_array:
         """The same pairs as a sparse matrix of ones, float32."""
@@ -134,6 +132,14 @@ class Rows:
 
         columns, pointers = self.columns.cpu().numpy(), self.pointers.cpu().numpy()
         return csr_array((np.ones(self.nnz, np.float32), columns, pointers), shape=(len(self), self.n_columns))
+
+
+def below(bounds: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A random number from 0 to just below each of ``bounds``, evenly.  ``Long[...] -> Long[...]``"""
+    # Not by torch.randint, which torch.compile cannot trace where it is given a generator and sizes that vary.  HIGH
+    # is so far above any bound that the modulus favours no number measurably (below 1e-9).
+    chance = torch.empty(bounds.shape, dtype=torch.long, device=bounds.device)
+    return chance.random_(0, HIGH, generator=generator) % bounds
 
 
 def pointers_of(counts: Tensor) -> Tensor:

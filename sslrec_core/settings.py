@@ -46,7 +46,7 @@ class TrainConfig(Config):
     precision: Literal["float32", "bf16"] = "float32"
     """``bf16`` runs the forward pass under autocast; parameters stay in float32."""
     compile: bool = False
-    """Compile the loss with ``torch.compile``."""
+    """Compile losses with ``torch.compile``, in the first epoch, which takes a minute; it is meant for GPUs."""
 
 
 class OptimConfig(Config):

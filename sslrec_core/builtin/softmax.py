@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from sslrec_core.compiling import untraced
+
 CACHE_BYTES = 16 * 2**20
 """Size of a portion on the CPU: it has to stay in the last cache between one product and the next."""
 DEVICE_BYTES = 512 * 2**20
@@ -49,16 +51,14 @@ def log_partition(
         a scalar, differentiable once.
     """
     learning = torch.is_grad_enabled() and (anchors.requires_grad or candidates.requires_grad)
-    apply: Any = _LogPartition.apply
-    total: Tensor = apply(anchors, candidates, weights, counts, temperature, unit, learning)
+    total: Tensor = untraced(_LogPartition.apply)(anchors, candidates, weights, counts, temperature, unit, learning)
     return total
 
 
 def log_mean_potential(x: Tensor, sharpness: float) -> Tensor:
     """``log mean_{a != b} exp(-sharpness ||x_a - x_b||^2)`` over rows of length 1, ``[n, dim]``, at least 2 of them."""
     learning = torch.is_grad_enabled() and x.requires_grad
-    apply: Any = _LogMeanPotential.apply
-    mean: Tensor = apply(x, sharpness, learning)
+    mean: Tensor = untraced(_LogMeanPotential.apply)(x, sharpness, learning)
     return mean
 
 

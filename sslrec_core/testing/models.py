@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,6 +134,21 @@ class ModelContract(DeviceChecks, Contract):
         changed = {name for name, value in model.state_dict().items() if value.dtype != types.get(name, value.dtype)}
         assert not changed, f"what is saved has another precision: {', '.join(sorted(changed))}"
         assert scores(model, bench.queries()).isnan().sum() == 0
+
+    def test_losses_can_be_compiled(self) -> None:
+        """``train.compile`` changes no loss: they are traced for sizes that vary, and computed as they were."""
+        curves = []
+        for traced in (False, True):
+            bench = self.bench()
+            model = bench.build(seed=3)
+            if traced:
+                losses = torch.compile(model.losses, backend="eager", dynamic=True)
+                object.__setattr__(model, "losses", losses)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, of what it meets while it traces
+                curves.append(bench.train(model, 1))
+        torch.compiler.reset()
+        assert curves[0] == curves[1], f"compiled losses are others: {curves[1]} instead of {curves[0]}"
 
     def test_held_out_diagonal_ranks_first(self) -> None:
         """With the known items hidden, the item of the user's own kind that is left comes first."""

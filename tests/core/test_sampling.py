@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from sslrec_core.data import Interactions, Rows, Vocabulary
+from sslrec_core.rows import below
 
 
 def train(batch_size=4, negatives=1, last_batch="partial"):
@@ -146,3 +147,12 @@ def test_no_pair_can_be_drawn_for_users_who_own_everything():
     data = interactions([(0, 0), (0, 1)], 1, 2)
     assert list(data.batches(train(), seeded(0))) == []
     assert data.n_saturated == 1
+
+
+def test_numbers_below_bounds_are_uniform() -> None:
+    bounds = torch.tensor([1, 2, 3, 7]).repeat_interleave(4000)
+    drawn = below(bounds)
+    for bound, some in zip((1, 2, 3, 7), drawn.split(4000), strict=True):
+        shares = torch.bincount(some, minlength=bound) / 4000
+        assert len(shares) == bound
+        assert ((shares - 1 / bound).abs() < 5 * (1 / bound / 4000) ** 0.5).all()

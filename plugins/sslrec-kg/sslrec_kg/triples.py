@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from sslrec_core.rows import HIGH, Rows, pointers_of
+from sslrec_core.rows import Rows, below, pointers_of
 
 Draw: TypeAlias = Literal["heads", "triples"]
 
@@ -135,8 +135,7 @@ class TripleBatches:
         """Indices of the triples that stand for ``part`` of the order."""
         if self.draw == "heads":
             start, count = self.triples.of_heads
-            chance = torch.randint(HIGH, part.shape, generator=self.generator, device=part.device)
-            part = start[part] + chance % count[part]
+            part = start[part] + below(count[part], self.generator)
         return self.triples.usable[part]
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sslrec_core.compiling import untraced
 from sslrec_mbehavior.meta import SLOPE, linear
 
 AT_ONCE = 4096
@@ -35,7 +36,8 @@ class MetaPredictor(nn.Module):
         vectors = users, items, target_users, target_items
         parts = zip(*(torch.split(each, AT_ONCE) for each in vectors), strict=True)
         if torch.is_grad_enabled():
-            scores = [checkpoint(self.score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+            again = untraced(checkpoint)
+            scores = [again(self.score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
         else:
             scores = [self.score(*part) for part in parts]
         return torch.cat(scores)

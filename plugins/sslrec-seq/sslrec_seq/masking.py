@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sslrec_core.rows import HIGH
+from sslrec_core.rows import below
 from sslrec_seq.histories import Histories
 
 
@@ -53,11 +53,6 @@ def segments(histories: Histories, stream: Tensor, mask: int) -> tuple[Tensor, T
     elsewhere = stream[(of_rows(histories, begin) + along).clamp(0, len(stream) - 1)]
     items = histories.items
     return torch.where(inside, mask, items), torch.where(inside, items, mask), torch.where(inside, elsewhere, mask)
-
-
-def below(bounds: Tensor) -> Tensor:
-    """A random number from 0 to just below each of ``bounds``.  ``Long[n]``"""
-    return torch.randint(HIGH, bounds.shape, device=bounds.device) % bounds
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from sslrec_core.testing.bench import Bench, separate_cache
 from sslrec_core.testing.worlds import Checkerboard
 from sslrec_seq.data import SeqBatch, SeqData
 from sslrec_seq.histories import Histories
-from sslrec_seq.masking import below, last_places, segments
+from sslrec_seq.masking import last_places, segments
 from sslrec_seq.models.s3rec import S3Rec
 
 CALM = ("model.embedding_dim=32", "model.encoder.dropout=0.1", "model.encoder.attention_dropout=0.1")
@@ -94,15 +94,6 @@ def batch_of(data: SeqData) -> SeqBatch:
 
 
 # ---- stretches ----------------------------------------------------------------------------------
-
-
-def test_numbers_below_bounds_are_uniform() -> None:
-    bounds = torch.tensor([1, 2, 3, 7]).repeat_interleave(4000)
-    drawn = below(bounds)
-    for bound, some in zip((1, 2, 3, 7), drawn.split(4000), strict=True):
-        shares = torch.bincount(some, minlength=bound) / 4000
-        assert len(shares) == bound
-        assert ((shares - 1 / bound).abs() < 5 * (1 / bound / 4000) ** 0.5).all()
 
 
 def test_stretches_are_cut_out_and_replaced_by_others() -> None:

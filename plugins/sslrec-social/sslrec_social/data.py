@@ -62,7 +62,9 @@ class SocialData(OverInteractions):
     def draw_ties(self, n: int, generator: torch.Generator | None = None) -> TieBatch:
         """``n`` ties drawn evenly, with replacement, each with a stranger drawn evenly."""
         ties = self._drawable
-        chosen = ties[torch.randint(len(ties), (n,), generator=generator, device=ties.device)]
+        # torch.compile cannot trace torch.randint where it is given a generator and sizes that vary.
+        chance = torch.empty(n, dtype=torch.long, device=ties.device).random_(len(ties), generator=generator)
+        chosen = ties[chance]
         users = self.ties.row_index[chosen]
         return TieBatch(users, self.ties.columns[chosen], self._known.draw_absent(users, 1, generator).squeeze(1))
 

@@ -111,6 +111,15 @@ class Exact(Factors):
         return {**super().losses(batch), "length": 1e-3 * found.square().mean()}
 
 
+class Untraceable(Factors):
+    """Passes a generator to a function that torch.compile traces without one, or for sizes that do not vary."""
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        others = torch.randint(self.data.n_users, (len(batch.users),), generator=None)
+        apart = self.users.weight[batch.users] * self.users.weight[others]
+        return {**super().losses(batch), "apart": 1e-3 * apart.square().mean()}
+
+
 class Rising(Factors):
     """Has a loss that grows with time."""
 
@@ -275,9 +284,9 @@ class TwoFaced(Factors):
 
 
 MODELS = (
-    Factors, Painted, Mumbling, Secretive, Rounding, Idle, Unused, Unmoved, Exact, Rising, Infinite, Backwards,
-    Cheating, Short, Sociable, Leaning, Abroad, Crowded, Noisy, Wearing, Forgetful, Stashing, Erratic, Amnesic,
-    Homebound, Waiting, TwoFaced,
+    Factors, Painted, Mumbling, Secretive, Rounding, Idle, Unused, Unmoved, Exact, Untraceable, Rising, Infinite,
+    Backwards, Cheating, Short, Sociable, Leaning, Abroad, Crowded, Noisy, Wearing, Forgetful, Stashing, Erratic,
+    Amnesic, Homebound, Waiting, TwoFaced,
 )  # fmt: skip
 
 
