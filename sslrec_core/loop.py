@@ -215,9 +215,14 @@ class Loop:
 
 @contextlib.contextmanager
 def precision(kind: str, device: torch.device) -> Iterator[None]:
-    """Autocast to bfloat16 when ``kind`` is ``bf16``."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=kind == "bf16"):
-        yield
+    """Autocast to bfloat16 when ``kind`` is ``bf16``, products of matrices in TF32 when it is ``tf32``."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if kind == "tf32" else before)
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=kind == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Defaults:

@@ -27,7 +27,7 @@ from sslrec_core import checkpoint
 from sslrec_core.config import Layer, explain, merge
 from sslrec_core.data import Scenario, load_names, load_prepared
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
-from sslrec_core.errors import CheckpointError, ConfigError, PluginError, TrainingError
+from sslrec_core.errors import CheckpointError, ConfigError, DeviceError, PluginError, TrainingError
 from sslrec_core.files import only_process, storage, write_text
 from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
@@ -105,6 +105,8 @@ class Run:
         run hooks like callbacks, for whoever trains from Python; they are no part of the configuration.
 
         Raises:
+            ConfigError: ``train.judge`` is not measured.
+            DeviceError: ``train.precision`` is not for the device.
             StorageError: the directory exists or cannot be made.
         """
         origins = resolved.origins if isinstance(resolved, Resolved) else {}
@@ -114,6 +116,11 @@ class Run:
                 if directory.exists():
                     raise FileExistsError(directory)
         run = cls(config, directory or runs / new_name(config), data_root, say, listeners)
+        if config.train.precision == "tf32" and run.device.type != "cuda":
+            raise DeviceError(
+                f"train.precision = 'tf32' is for CUDA devices, and this run is on {run.device}",
+                fix="--set train.precision=float32, or --device cuda",
+            )
         known = run.evaluator.names()
         # Before the first epoch, not after it: a metric that is not measured cannot judge.
         if config.train.judge not in known:

@@ -43,8 +43,9 @@ class TrainConfig(Config):
     """Evaluations without a better value before training stops; none for never."""
     clip: PositiveFloat | None = None
     """Largest norm of the gradient; none for no clipping."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """``bf16`` runs the forward pass under autocast; parameters stay in float32."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """``tf32`` rounds what matrix products read, on CUDA devices alone; ``bf16`` runs the forward pass under autocast.
+    Parameters stay in float32."""
     compile: bool = False
     """Compile losses with ``torch.compile``, in the first epoch, which takes a minute; it is meant for GPUs."""
 

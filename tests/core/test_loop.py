@@ -59,6 +59,19 @@ def test_each_step_in_half_precision_sees_the_weights_of_the_one_before() -> Non
     torch.testing.assert_close(steps, torch.full_like(steps, -0.1), atol=0.02, rtol=0)
 
 
+def test_products_are_rounded_while_it_lasts_and_no_longer() -> None:
+    rounded = []
+
+    def training() -> None:
+        with precision("tf32", torch.device("cuda")):
+            rounded.append(torch.backends.cuda.matmul.allow_tf32)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training()
+    assert rounded == [True] and not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_step_sizes_decay_from_epoch_to_epoch() -> None:
     model = Line()
     loop = Loop(model, TrainConfig(), OptimConfig(learning_rate=0.1, decay=0.5), torch.device("cpu"))

@@ -15,7 +15,15 @@ import torch
 from filelock import FileLock
 
 from sslrec_core import checkpoint
-from sslrec_core.errors import CheckpointError, ConfigError, DataError, PluginError, StorageError, TrainingError
+from sslrec_core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    PluginError,
+    StorageError,
+    TrainingError,
+)
 from sslrec_core.interrupt import Interrupted
 from sslrec_core.records import read_result
 from sslrec_core.registry import registry
@@ -161,6 +169,12 @@ def test_a_directory_that_exists_is_not_touched(factors: Configure, tmp_path: Pa
 def test_a_mistake_found_while_building_leaves_no_directory(factors: Configure, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'ndcg@7' is not measured"):
         Run.create(factors("train.judge=ndcg@7"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_precision_that_the_device_lacks_is_refused(factors: Configure, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"'tf32' is for CUDA devices, and this run is on cpu[\s\S]*float32"):
+        Run.create(factors("train.precision=tf32"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
