@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from sslrec_core.compiling import failures_explained
+from sslrec_core.compiling import compiling
 from sslrec_core.config import Configured
 from sslrec_core.errors import TrainingError
 from sslrec_core.hooks import hookimpl
@@ -244,8 +244,8 @@ class Defaults:
         """One call of the stage's epoch; the mean of each loss."""
         run.loop.begin_epoch(run.epoch)
         run.model.train()
-        explained = failures_explained() if run.config.train.compile else contextlib.nullcontext()
-        with precision(run.config.train.precision, run.device), explained:
+        around = compiling() if run.config.train.compile else contextlib.nullcontext()
+        with precision(run.config.train.precision, run.device), around:
             run.stage.epoch(run.loop)
         return run.loop.means()
 

@@ -28,6 +28,7 @@ LARGEST_FALL = 80.0
 """How far a logit may lie below the constant that is subtracted before its exponential underflows in float32."""
 
 
+@untraced
 def log_partition(
     anchors: Tensor,
     candidates: Tensor,
@@ -51,14 +52,17 @@ def log_partition(
         a scalar, differentiable once.
     """
     learning = torch.is_grad_enabled() and (anchors.requires_grad or candidates.requires_grad)
-    total: Tensor = untraced(_LogPartition.apply)(anchors, candidates, weights, counts, temperature, unit, learning)
+    apply: Any = _LogPartition.apply
+    total: Tensor = apply(anchors, candidates, weights, counts, temperature, unit, learning)
     return total
 
 
+@untraced
 def log_mean_potential(x: Tensor, sharpness: float) -> Tensor:
     """``log mean_{a != b} exp(-sharpness ||x_a - x_b||^2)`` over rows of length 1, ``[n, dim]``, at least 2 of them."""
     learning = torch.is_grad_enabled() and x.requires_grad
-    mean: Tensor = untraced(_LogMeanPotential.apply)(x, sharpness, learning)
+    apply: Any = _LogMeanPotential.apply
+    mean: Tensor = apply(x, sharpness, learning)
     return mean
 
 

@@ -43,6 +43,8 @@ class TorchBackend(GraphBackend):
     def edge_dot(self, graph: SparseGraph, a: Tensor, b: Tensor) -> Tensor:
         """Dot product of both ends; on a CPU a sampled product, elsewhere some edges at a time to bound memory."""
         structure = graph.structure
+        if torch.compiler.is_compiling():  # which cannot trace a sparse matrix, and makes one kernel of this
+            return (a.index_select(0, structure.rows) * b.index_select(0, structure.columns)).sum(1)
         # torch's sampled product has no room for more entries than a dense matrix has, and repeated edges may be more.
         roomy = structure.n_edges <= structure.shape[0] * structure.shape[1]
         if a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64) and roomy:

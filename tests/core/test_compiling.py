@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from sslrec_core.compiling import compiling
 from sslrec_core.errors import ConfigError
+from sslrec_core.graph import SparseGraph, edge_dot, edge_softmax, propagate
 from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig
 
@@ -43,3 +46,21 @@ def test_no_compiler_is_an_error_that_names_the_option(
     run = Run.create(factors("train.compile=true"), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"train\.compile[\s\S]*No working C\+\+ compiler[\s\S]*train\.compile=false"):
         run.execute()
+
+
+def test_kernels_of_graphs_can_be_compiled() -> None:
+    def loss(x: Tensor, logits: Tensor) -> Tensor:
+        attention = edge_softmax(graph, edge_dot(graph, x, x) + logits)
+        return propagate(graph, graph.reweighted(attention) @ x, 2).square().sum()
+
+    torch.manual_seed(0)
+    target, source = torch.randint(12, (2, 40))
+    graph = SparseGraph.of(target, source, shape=(12, 12))
+    found = []
+    for way in (loss, torch.compile(loss, backend="aot_eager", dynamic=True)):
+        torch.manual_seed(1)
+        x, logits = torch.randn(12, 4, requires_grad=True), torch.randn(40, requires_grad=True)
+        with compiling():
+            value = way(x, logits)
+            found.append((value, *torch.autograd.grad(value, [x, logits])))
+    torch.testing.assert_close(found[1], found[0])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from sslrec_core.errors import TrainingError
+from sslrec_core.errors import ConfigError, TrainingError
 from sslrec_core.registry import registry, reset
 from sslrec_core.testing import ComponentContract, ModelContract, ScenarioContract
 from sslrec_core.testing.bench import offer_worlds, separate_cache
@@ -125,7 +125,7 @@ def test_each_check_has_something_broken_for_it() -> None:
 
 @pytest.mark.parametrize(("check", "name", "why"), BROKEN_MODELS)
 def test_a_broken_model_is_found_out(check: str, name: str, why: str, tmp_path: Path) -> None:
-    with pytest.raises((AssertionError, TrainingError, RuntimeError), match=why):
+    with pytest.raises((AssertionError, ConfigError, TrainingError, RuntimeError), match=why):
         call(model_contract(name), check, tmp_path)
 
 

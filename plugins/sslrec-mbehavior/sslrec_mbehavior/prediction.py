@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from sslrec_core.compiling import untraced
 from sslrec_mbehavior.meta import SLOPE, linear
 
+again = untraced(checkpoint)
 AT_ONCE = 4096
 """Pairs whose networks are there at a time."""
 
@@ -36,7 +37,6 @@ class MetaPredictor(nn.Module):
         vectors = users, items, target_users, target_items
         parts = zip(*(torch.split(each, AT_ONCE) for each in vectors), strict=True)
         if torch.is_grad_enabled():
-            again = untraced(checkpoint)
             scores = [again(self.score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
         else:
             scores = [self.score(*part) for part in parts]
