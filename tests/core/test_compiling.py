@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sslrec_core.running import Run
 from sslrec_core.settings import RunConfig
 
 Configure = Callable[..., RunConfig]
+CAN_COMPILE = shutil.which("g++") is not None and Path(sysconfig.get_path("include"), "Python.h").is_file()
 # Of torch's own modules, which the compiler imports.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
@@ -27,7 +29,7 @@ def nothing_compiled_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     torch.compiler.reset()
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(not CAN_COMPILE, reason="needs a C++ compiler and Python's headers")
 def test_compiled_losses_train_alike(factors: Configure, tmp_path: Path) -> None:
     # The last batch is smaller, so that sizes vary.
     plain, compiled = (
