@@ -17,6 +17,12 @@ from sslrec_core.model import Objective
 BLOCK = 256
 """Columns that are multiplied together where rows begin with zeros: a few places of a history."""
 
+FAINT = 60.0
+"""How far below the greatest logit of its row a negative is left out: it counts e^-60 of that, nothing in float32.
+
+Its gradient would count as little, but be too small to be a normal number, and with such a CPU multiplies much slower.
+"""
+
 
 class NTXent(Objective):
     """Each view finds the other view of its row among both views of all rows (Chen et al., SimCLR, ICML'20, eq. 1).
@@ -56,10 +62,10 @@ class NTXent(Objective):
             if candidates is not None:
                 return self._among(one, other, self._unit(candidates))
             views = torch.cat([one, other])
-            logits = gram(views) / config.temperature
+            logits = (gram(views) / config.temperature).masked_fill(self._no_negatives(one, groups), -torch.inf)
             counterparts = torch.arange(len(views), device=views.device).roll(len(one))
-            loss = F.cross_entropy(logits.masked_fill(self._no_negatives(one, groups), -torch.inf), counterparts)
-            return config.weight * loss
+            faint = (logits < logits.amax(1, keepdim=True) - FAINT).scatter(1, counterparts[:, None], False)
+            return config.weight * F.cross_entropy(logits.masked_fill(faint, -torch.inf), counterparts)
 
     def _no_negatives(self, one: Tensor, groups: Tensor | None) -> Tensor:
         """Which pairs of views are left out: each with itself, and rows of one group.  ``Bool[2b, 2b]``"""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sslrec_core.errors import ConfigError
 from sslrec_core.testing import ComponentContract, ModelContract
 from sslrec_core.testing.bench import Bench
-from sslrec_seq.contrast import BLOCK, NTXent, gram
+from sslrec_seq.contrast import BLOCK, FAINT, NTXent, gram
 from sslrec_seq.data import SeqBatch
 from sslrec_seq.histories import Histories
 from sslrec_seq.views import Momentum, TwoViews, pooled
@@ -78,6 +78,35 @@ def test_nt_xent_is_its_definition(groups: list[int] | None, normalise: bool) ->
         torch.autograd.grad(found, (one, other)), torch.autograd.grad(expected, (one, other)), strict=True
     ):
         torch.testing.assert_close(mine, true, atol=1e-12, rtol=1e-9)
+
+
+def test_nt_xent_leaves_out_what_has_gradients_too_small_to_be_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    one, other = (torch.randn(40, 8).mul(7).requires_grad_() for _ in range(2))
+    products: list[Tensor] = []
+
+    def observed(x: Tensor) -> Tensor:
+        products.append(x @ x.T)
+        products[-1].retain_grad()
+        return products[-1]
+
+    monkeypatch.setattr("sslrec_seq.contrast.gram", observed)
+    found = NTXent(NTXent.Config())(one, other)
+    found.backward()
+    logits = observed(torch.cat([one, other])).masked_fill(torch.eye(80, dtype=torch.bool), -torch.inf)
+    counterparts = torch.arange(80).roll(40)
+    # Counterparts that are as far below count nevertheless.
+    assert (logits.amax(1) - logits[torch.arange(80), counterparts] > FAINT).any()
+    expected = F.cross_entropy(logits, counterparts)
+    torch.testing.assert_close(found, expected)
+    wanted = torch.autograd.grad(expected, (one, other, products[1]))
+    for mine, plain in zip((one.grad, other.grad), wanted[:2], strict=True):
+        torch.testing.assert_close(mine, plain)
+
+    tiny = torch.finfo(torch.float32).tiny
+    gradient = products[0].grad
+    assert gradient is not None and not ((gradient != 0) & (gradient.abs() < tiny)).any()
+    assert ((wanted[2] != 0) & (wanted[2].abs() < tiny)).any()
 
 
 def test_nt_xent_finds_the_other_view_in_a_queue() -> None:
