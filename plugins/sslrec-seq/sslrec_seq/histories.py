@@ -178,7 +178,8 @@ class Histories:
     def padded(self, length: int, blank: int) -> Histories:
         """The same rows with blanks before them, ``length`` slots each; items of the number ``blank`` become blanks."""
         items = self.grid_at_end(self.items, length, blank).flatten()
-        return replace(self, items=items, lengths=torch.full_like(self.lengths, length), longest=length, blank=blank)
+        lengths = torch.full_like(self.lengths, length)
+        return FullHistories(items, lengths, length, self.inside, self.outside, blank, self.ends_only)
 
     def visible(self, causal: bool) -> Tensor:
         """Which places of its row each place looks at: those with an item, up to itself if ``causal``.
@@ -265,6 +266,30 @@ class GridHistories(Histories):
 
     def select(self, rows: Tensor) -> Histories:
         raise NotImplementedError("rows of a grid are not selected")
+
+
+class FullHistories(Histories):
+    """Histories that are all as long as the longest, without unused slots: they are a grid as they stand."""
+
+    def grid(self, values: Tensor, fill: float = 0) -> Tensor:
+        return values.view(self.n_rows, self.longest, *values.shape[1:])
+
+    def grid_at_end(self, values: Tensor, width: int, fill: float = 0) -> Tensor:
+        grid = self.grid(values)
+        return F.pad(grid, (0, 0) * (grid.dim() - 2) + (width - self.longest, 0), value=fill)
+
+    def packed(self, grid: Tensor) -> Tensor:
+        return grid.flatten(0, 1)
+
+    def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
+        """As :meth:`Histories.over_grids`, all rows in one grid."""
+        return self.packed(compute(self, self.grid(values)))
+
+    def over_rows(
+        self, asked: Tensor, values: Tensor, compute: Callable[[Histories, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """As :meth:`Histories.over_rows`, all rows in one grid."""
+        return compute(self, asked, self.grid(values))
 
 
 def after(first: Change | None, then: Change | None) -> Change | None:

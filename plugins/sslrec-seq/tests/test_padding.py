@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslrec_core.testing.bench import Bench
 from sslrec_seq.encoders import Block, Transformer
-from sslrec_seq.histories import Histories, shown
+from sslrec_seq.histories import FullHistories, Histories, shown
 from sslrec_seq.views import pooled, two_views
 
 ROWS = Histories(torch.tensor([0, 1, 2, 9, 4, 9]), torch.tensor([2, 1, 3]), 3)
@@ -22,6 +22,27 @@ def test_padding_stands_before_each_row(histories: Histories) -> None:
     assert (padded.lengths.tolist(), padded.longest, padded.blank) == ([4, 4, 4], 4, 9)
     values = torch.arange(1.0, len(histories.items) + 1)
     assert histories.grid_at_end(values, 4, -1).tolist() == [[-1, -1, 1, 2], [-1, -1, -1, 3], [-1, 4, 5, 6]]
+
+
+def test_padded_rows_answer_what_others_of_their_items_answer() -> None:
+    full = ROWS.padded(4, 9)
+    plain = Histories(full.items, full.lengths, full.longest, blank=9)
+    asked, values = torch.arange(3.0)[:, None], torch.arange(24.0).view(12, 2)
+    assert isinstance(full, FullHistories)
+    for one, other in (
+        (full, plain),
+        (full.appended(full.lengths), plain.appended(full.lengths)),
+        (full.select(torch.tensor([2, 0])), plain.select(torch.tensor([2, 0]))),
+    ):
+        assert torch.equal(one.items, other.items) and torch.equal(one.last, other.last)
+        assert torch.equal(one.grid(one.items), other.grid(one.items))
+        assert torch.equal(one.grid_at_end(one.items, 7, -1), other.grid_at_end(one.items, 7, -1))
+        assert torch.equal(one.visible(causal=True), other.visible(causal=True))
+    assert torch.equal(full.grid_at_end(values, 6), plain.grid_at_end(values, 6))
+    sums = [rows.over_grids(values, lambda part, grid: grid.cumsum(1)) for rows in (full, plain)]
+    assert torch.equal(*sums)
+    ends = [rows.over_rows(asked, values, lambda part, own, grid: own + grid[:, -1]) for rows in (full, plain)]
+    assert torch.equal(*ends)
 
 
 def test_blanks_do_not_learn() -> None:
