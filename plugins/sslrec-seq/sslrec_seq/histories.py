@@ -272,7 +272,7 @@ class FullHistories(Histories):
     """Histories that are all as long as the longest, without unused slots: they are a grid as they stand."""
 
     def grid(self, values: Tensor, fill: float = 0) -> Tensor:
-        return values.view(self.n_rows, self.longest, *values.shape[1:])
+        return values.reshape(self.n_rows, self.longest, *values.shape[1:])
 
     def grid_at_end(self, values: Tensor, width: int, fill: float = 0) -> Tensor:
         grid = self.grid(values)
