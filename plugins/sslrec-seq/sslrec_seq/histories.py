@@ -221,7 +221,24 @@ class Histories:
         return replace(self, inside=after(self.inside, inside), outside=after(self.outside, outside))
 
 
-class GridHistories(Histories):
+class _OneGrid(Histories):
+    """Histories whose slots are the cells of one grid, row by row."""
+
+    def packed(self, grid: Tensor) -> Tensor:
+        return grid.flatten(0, 1)
+
+    def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
+        """As :meth:`Histories.over_grids`, all rows in one grid."""
+        return self.packed(compute(self, self.grid(values)))
+
+    def over_rows(
+        self, asked: Tensor, values: Tensor, compute: Callable[[Histories, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """As :meth:`Histories.over_rows`, all rows in one grid."""
+        return compute(self, asked, self.grid(values))
+
+
+class GridHistories(_OneGrid):
     """Histories whose slots are the cells of a grid ``[rows, longest]``: no size depends on what they hold.
 
     That is what a program needs which is made once and run without sslrec.  Cells behind the end of a row are unused
@@ -249,16 +266,6 @@ class GridHistories(Histories):
     def used(self) -> Tensor:
         return self.filled.flatten()
 
-    def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
-        """As :meth:`Histories.over_grids`, all rows in one grid."""
-        return compute(self, self.grid(values)).flatten(0, 1)
-
-    def over_rows(
-        self, asked: Tensor, values: Tensor, compute: Callable[[Histories, Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        """As :meth:`Histories.over_rows`, all rows in one grid."""
-        return compute(self, asked, self.grid(values))
-
     def appended(self, items: Tensor) -> Histories:
         grid = F.pad(self.items.view(self.n_rows, self.longest), (0, 1))
         longer = grid.scatter(1, self.lengths[:, None], items[:, None])
@@ -268,7 +275,7 @@ class GridHistories(Histories):
         raise NotImplementedError("rows of a grid are not selected")
 
 
-class FullHistories(Histories):
+class FullHistories(_OneGrid):
     """Histories that are all as long as the longest, without unused slots: they are a grid as they stand."""
 
     def grid(self, values: Tensor, fill: float = 0) -> Tensor:
@@ -277,19 +284,6 @@ class FullHistories(Histories):
     def grid_at_end(self, values: Tensor, width: int, fill: float = 0) -> Tensor:
         grid = self.grid(values)
         return F.pad(grid, (0, 0) * (grid.dim() - 2) + (width - self.longest, 0), value=fill)
-
-    def packed(self, grid: Tensor) -> Tensor:
-        return grid.flatten(0, 1)
-
-    def over_grids(self, values: Tensor, compute: Callable[[Histories, Tensor], Tensor]) -> Tensor:
-        """As :meth:`Histories.over_grids`, all rows in one grid."""
-        return self.packed(compute(self, self.grid(values)))
-
-    def over_rows(
-        self, asked: Tensor, values: Tensor, compute: Callable[[Histories, Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        """As :meth:`Histories.over_rows`, all rows in one grid."""
-        return compute(self, asked, self.grid(values))
 
 
 def after(first: Change | None, then: Change | None) -> Change | None:
