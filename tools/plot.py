@@ -69,6 +69,7 @@ def draw(axes: Axes, rows: list[Bar], metric: str) -> None:
     axes.set_yticks(places, [bar.label for bar in rows])
     axes.set_title(metric, loc="left")
     axes.margins(x=0.12, y=0.01)
+    axes.locator_params(axis="x", nbins=6)
     axes.spines[["top", "right"]].set_visible(False)
 
 
