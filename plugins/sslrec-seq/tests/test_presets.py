@@ -38,6 +38,14 @@ def test_presets_are_for_models_and_datasets_that_exist() -> None:
     assert named <= {"default"} | {name.removeprefix("seq/") for name in datasets}
 
 
+@pytest.mark.parametrize("dataset", ["demo", *DATASETS])
+def test_presets_of_gsasrec_have_the_blocks_of_its_authors(dataset: str) -> None:
+    encoder = resolve("seq/gsasrec", f"seq/{dataset}").config.model.config.encoder.config
+    authors = resolve("seq/gsasrec", f"seq/{dataset}", preset="none").config.model.config.encoder.config
+    for option in ("norm", "input_norm", "feed_forward", "activation"):
+        assert getattr(encoder, option) == getattr(authors, option)
+
+
 @pytest.mark.parametrize("path", PRESETS, ids=label)
 def test_a_preset_resolves_and_every_value_counts(path: Path) -> None:
     found = [preset for preset in registry().presets() if preset.file == path]
