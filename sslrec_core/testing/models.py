@@ -234,7 +234,9 @@ class ModelContract(DeviceChecks, Contract):
         found = self.trained()
         queries = found.bench.queries()
         before = {name: value.clone() for name, value in found.model.state_dict().items()}
+        draws = torch.get_rng_state()
         first = scores(found.model, queries)
+        assert torch.equal(draws, torch.get_rng_state()), "scoring draws numbers that training would draw"
         assert torch.equal(first, scores(found.model, queries)), "scoring twice gives two answers"
         assert _equal(before, found.model.state_dict()), "scoring changes the model"
 

@@ -79,7 +79,7 @@ class LayerDrop(ModelAugmenter):
 
     def whole(self, histories: Histories) -> Histories:
         """The same histories, to be encoded through all layers."""
-        return self._through(histories, torch.ones_like(self._kept(histories)))
+        return self._through(histories, torch.ones(len(self.layers), dtype=torch.bool, device=histories.items.device))
 
     def _kept(self, histories: Histories) -> Tensor:
         """Which layers are not dropped.  ``Bool[layers]``"""
