@@ -109,13 +109,13 @@ class Rows:
 
         Exact and without rejection: the r-th absent column of a row is r plus the number of owned columns that have
         at most r absent columns below them, which one binary search counts.  Fixed shapes and no synchronisation.
-        Draws are independent, with replacement.  Every row in ``rows`` must lack a column.  ``Long[n] -> Long[n,
+        Draws are independent, with replacement.  A row that lacks no column is given any.  ``Long[n] -> Long[n,
         draws]``
         """
         free = (self.n_columns - self.counts[rows]).unsqueeze(1)
-        rank = below(free.expand(-1, draws), generator)
+        rank = below(torch.where(free > 0, free, self.n_columns).expand(-1, draws), generator)
         passed = torch.searchsorted(self._gap_keys, rows.unsqueeze(1) * self.n_columns + rank, right=True)
-        return rank + passed - self.pointers[rows].unsqueeze(1)
+        return rank + torch.where(free > 0, passed - self.pointers[rows].unsqueeze(1), 0)
 
     def draw_present(self, rows: Tensor, draws: int, generator: torch.Generator | None = None) -> Tensor:
         """``draws`` columns for each of ``rows``, uniform over the columns that the row owns, with replacement.

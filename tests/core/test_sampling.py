@@ -149,6 +149,12 @@ def test_no_pair_can_be_drawn_for_users_who_own_everything():
     assert data.n_saturated == 1
 
 
+def test_who_lacks_nothing_is_given_anything():
+    rows = interactions([(0, 2), (1, 0), (1, 1), (1, 2), (2, 0)], 3, 3).parts["train"]
+    draws = rows.draw_absent(torch.tensor([0, 1, 2]), 300, seeded(0))
+    assert [set(row) for row in draws.tolist()] == [{0, 1}, {0, 1, 2}, {1, 2}]
+
+
 def test_numbers_below_bounds_are_uniform() -> None:
     bounds = torch.tensor([1, 2, 3, 7]).repeat_interleave(4000)
     drawn = below(bounds)
