@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sslrec_core.builtin.softmax import full_precision, log_partition, widened
+from sslrec_core.choice import Choice
+from sslrec_core.errors import ConfigError
 from sslrec_core.model import Objective
 
 BLOCK = 256
@@ -22,6 +25,29 @@ FAINT = 60.0
 
 Its gradient would count as little, but be too small to be a normal number, and with such a CPU multiplies much slower.
 """
+
+
+def contrast(choice: Choice, also: str | None = None, fix: str = "") -> Objective:
+    """The objective that a config names, to compare two vectors of each row.
+
+    Args:
+        also: the name of what it will be given beside those two, such as ``groups`` or ``candidates``.
+        fix: what to do where it does not take ``also``.
+
+    Raises:
+        ConfigError: it cannot be called like that.
+    """
+    objective: Objective = choice.build()
+    parameters = inspect.signature(objective.forward).parameters
+    first = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:2]
+    if len(first) < 2 or any(p.default is p.empty for p in parameters.values() if p not in first):
+        raise ConfigError(
+            f"the objective '{choice.name}' compares no views: it is not called with two sets of vectors alone",
+            fix="take nt-xent or infonce, or another that is",
+        )
+    if also is not None and also not in parameters:
+        raise ConfigError(f"the objective '{choice.name}' does not take {also} to contrast with", fix=fix)
+    return objective
 
 
 class NTXent(Objective):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sslrec_core.data import Interactions, OverInteractions, Prepared, Queries, Raw, Scenario, tensor
-from sslrec_core.errors import DataError
+from sslrec_core.errors import ConfigError, DataError
 from sslrec_core.interactions import epoch_order
 from sslrec_core.rows import Rows, stretches
 from sslrec_seq.histories import Histories
@@ -24,7 +24,6 @@ Targets: TypeAlias = Literal["all", "prefix", "last"]
 """What one training row asks for: at every place the item that follows (``all``, one row for each user); the one
 item after a beginning of the sequence (``prefix``, one row for each such beginning); the user's last training item
 (``last``)."""
-TRAIN, VALID, TEST = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +171,14 @@ class SeqData(OverInteractions):
 
         Raises:
             ConfigError: leaving out the last batch leaves nothing.
+            ConfigError: negatives are asked for of the batches; here the loss draws them.
             DataError: there is nothing to learn from.
         """
+        if train.negatives != 1:
+            raise ConfigError(
+                f"train.negatives={train.negatives} means nothing for sequences, whose losses draw on their own",
+                fix=f"--set model.loss.negatives={train.negatives} with sampled-softmax, bce, gbce or pairwise",
+            )
         users, stops = self.asked_in_training(targets)
         if not len(users):
             raise DataError(

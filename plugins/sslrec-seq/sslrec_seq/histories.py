@@ -43,8 +43,8 @@ class Histories:
     outside: Change | None = None
     """What an encoder has to do with its final vectors.  ``[slots, dim]``"""
     blank: int | None = None
-    """The number that stands for no item: its vector does not learn, and places that have an item to look at do not
-    look at it.  None where all slots hold items."""
+    """The number that stands for no item: its vector does not learn, and attention does not look at it from places
+    that have an item to look at; encoders without attention read it as an item.  None where all slots hold items."""
     ends_only: bool = False
     """Whether the vectors of last places alone are looked at, so that an encoder need not make the others.  One that
     needs all vectors of another encoder tells that one so."""

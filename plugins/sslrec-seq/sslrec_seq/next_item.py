@@ -60,7 +60,13 @@ class NextItem(Model):
                 f"with model.targets=all places predict the item after them, which '{config.encoder.name}' sees",
                 fix="--set model.encoder.causal=true (model.encoder.weights.causal), or --set model.targets=prefix",
             )
-        self.loss = next_item_loss(config.loss.build(), config.loss.name, self.weighs)
+        objective = config.loss.build()
+        self.loss = next_item_loss(objective, config.loss.name, self.weighs)
+        if config.similarity == "dot" and getattr(objective.config, "normalise", False):
+            raise ConfigError(
+                f"'{config.loss.name}' would learn cosines, and items would be ranked by dot products",
+                fix="--set model.similarity=cosine, or --set model.loss.normalise=false",
+            )
 
     @property
     def catalogue(self) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -15,9 +14,9 @@ from torch.nn.utils import parameters_to_vector
 
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Rate
-from sslrec_core.errors import ConfigError
 from sslrec_core.model import Component, Losses, Stage
 from sslrec_seq.augmenters import HistoryAugmenter, ModelAugmenter, augmenter
+from sslrec_seq.contrast import contrast
 from sslrec_seq.data import SeqBatch, SeqData
 from sslrec_seq.histories import Histories, shown
 from sslrec_seq.next_item import NextItem
@@ -25,6 +24,9 @@ from sslrec_seq.next_item import NextItem
 Pool: TypeAlias = Literal["last", "mean", "places"]
 """What of an encoded history is its one vector: the vector of its last place, the mean of all, or all of them end to
 end, counted from the end of the history, zeros where it has no more."""
+
+EDITS = (Choice.of("crop", keep=0.2), Choice.of("mask", rate=0.7), Choice.of("reorder", share=0.2))
+"""What the code of ICLRec and of SRMA draws from."""
 
 
 def pooled(histories: Histories, vectors: Tensor, pool: Pool, length: int) -> Tensor:
@@ -112,22 +114,18 @@ class TwoViews(NextItem):
         ``last`` place alone, and a masked item is padding; all as in the code of S3-Rec and what follows it."""
         momentum: Momentum.Config | None = None
         """Encode the second views by a slowly moving copy, and contrast the first with a queue of such vectors; none
-        for the other views of the batch as negatives, and gradients through both."""
+        for the other views of the batch as negatives, and gradients through both.  Layers that an augmenter adds, such
+        as ``layer-drop``, have no copy."""
 
     config: Config
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
         self.augmenter = augmenter(config.augmenter, data, config.embedding_dim)
-        self.contrast = config.contrast.build()
+        queue = None if config.momentum is None else "candidates"
+        self.contrast = contrast(config.contrast, queue, fix="--set model.momentum=none")
         self.momentum: Momentum | None = None
         if config.momentum is not None:
-            if "candidates" not in inspect.signature(self.contrast.forward).parameters:
-                raise ConfigError(
-                    f"the objective '{config.contrast.name}' does not take candidates to contrast with",
-                    "with model.momentum it is given views, their counterparts, and a queue",
-                    fix="--set model.momentum=none",
-                )
             dim = config.embedding_dim * (data.length if config.pool == "places" else 1)
             self.momentum = Momentum(config.momentum, (self.items, self.encoder), dim)
 

@@ -11,10 +11,13 @@ import pytest
 
 from sslrec_core.cli import main
 from sslrec_core.data import Raw
-from sslrec_core.errors import CheckpointError, DataError
+from sslrec_core.errors import CheckpointError, ConfigError, DataError
 from sslrec_core.running import Run
+from sslrec_core.settings import TrainConfig
 from sslrec_core.testing.bench import Bench
 from sslrec_seq.data import Seq, SeqData
+from sslrec_seq.models.s3rec import S3Rec
+from sslrec_seq.models.sasrec import SASRec
 
 Parts = tuple[list[int], list[int], list[int]]
 """A user's items for training, validation and test."""
@@ -136,6 +139,19 @@ def test_options_that_mean_nothing_here_are_refused(
         main(["train", "markov", "--dataset", "seq/demo", "--set", assignment])
     assert done.value.code == 2
     assert re.search(words, capsys.readouterr().err)
+
+
+def test_negatives_of_pairs_are_refused() -> None:
+    with pytest.raises(ConfigError, match="train.negatives=7 means nothing for sequences"):
+        next(data(SEQUENCES).batches(TrainConfig(negatives=7)))
+
+
+def test_users_who_met_everything_learn_with_the_others() -> None:
+    found = data([([0, 1, 2, 3, 4], [0], [1]), ([0, 1], [2], [3]), ([3, 4, 1], [0], [2])])
+    batch = next(found.batches(TrainConfig(batch_size=3), targets="all"))
+    sasrec, s3rec = (kind(kind.Config(embedding_dim=8), found) for kind in (SASRec, S3Rec))
+    terms = {**sasrec.losses(batch), **s3rec.pretraining_losses(batch, found.training.items)}
+    assert terms.keys() == {"next", "mip", "sp"} and all(term.isfinite() for term in terms.values())
 
 
 def test_a_checkpoint_of_a_longer_history_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -238,6 +238,21 @@ def test_momentum_needs_an_objective_that_takes_candidates() -> None:
         bench(*MOMENTUM, "model.contrast=alignment-uniformity").build()
 
 
+@pytest.mark.parametrize("contrast", ["bce", "bpr"])
+def test_what_compares_no_views_is_refused(contrast: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{contrast}' compares no views"):
+        bench(f"model.contrast={contrast}").build()
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"), [("duorec", "supervised"), ("duorec", "unsupervised"), ("iclrec", "intent")]
+)
+def test_masking_false_negatives_needs_an_objective_that_takes_groups(model: str, objective: str) -> None:
+    settings = ("model.false_negatives=mask", f"model.{objective}=infonce")
+    with pytest.raises(ConfigError, match="'infonce' does not take groups"):
+        Bench.of(f"seq/{model}", "seq/checkerboard", settings).build()
+
+
 @pytest.mark.parametrize("augmenter", ["crop", "mask", "reorder", "substitute", "insert", "dropout", "one-of"])
 @pytest.mark.parametrize("targets", ["all", "prefix"])
 def test_every_augmenter_can_be_named(augmenter: str, targets: str) -> None:

@@ -152,10 +152,17 @@ def test_what_comes_at_or_after_a_target_changes_nothing(
 def test_the_loss_and_its_targets_can_be_chosen(data: SeqData) -> None:
     for targets in REGIMES:
         for loss in ("softmax", "sampled-softmax", "bce", "gbce", "pairwise", "bpr", "infonce"):
-            model = built(SASRec, data, targets=targets, loss=loss)
+            options = {"similarity": "cosine"} if loss == "infonce" else {}
+            model = built(SASRec, data, targets=targets, loss=loss, **options)
             value = model.losses(batch_of(data, targets))["next"]
             assert value.isfinite()
             assert torch.autograd.grad(value, model.items.weight)[0].count_nonzero()
+
+
+def test_a_loss_of_cosines_wants_cosines_for_ranking(data: SeqData) -> None:
+    with pytest.raises(ConfigError, match="'infonce' would learn cosines, and items would be ranked by dot products"):
+        built(SASRec, data, loss="infonce")
+    built(SASRec, data, loss={"name": "infonce", "normalise": False})
 
 
 def test_a_loss_that_is_none_is_refused(data: SeqData) -> None:

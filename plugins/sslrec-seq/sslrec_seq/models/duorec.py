@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses, Objective
+from sslrec_seq.contrast import contrast
 from sslrec_seq.data import SeqBatch, SeqData, Targets
 from sslrec_seq.histories import Histories
 from sslrec_seq.next_item import NextItem
@@ -43,8 +44,11 @@ class DuoRec(NextItem):
 
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
-        self.unsupervised = None if config.unsupervised is None else config.unsupervised.build()
-        self.supervised = None if config.supervised is None else config.supervised.build()
+        groups = "groups" if config.false_negatives == "mask" else None
+        self.unsupervised, self.supervised = (
+            None if choice is None else contrast(choice, groups, fix="--set model.false_negatives=keep")
+            for choice in (config.unsupervised, config.supervised)
+        )
         self.same_target = SameTarget(data, config.targets)
 
     def losses(self, batch: SeqBatch) -> Losses:

@@ -20,15 +20,15 @@ from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses, Stage
 from sslrec_seq.augmenters import augmenter
 from sslrec_seq.clusters import Clustering, clustering, k_means, nearest
+from sslrec_seq.contrast import contrast
 from sslrec_seq.data import SeqBatch, SeqData, Targets
 from sslrec_seq.histories import Histories
 from sslrec_seq.next_item import NextItem
-from sslrec_seq.views import Pool, pooled, two_views
+from sslrec_seq.views import EDITS, Pool, pooled, two_views
 
 if TYPE_CHECKING:
     from sslrec_core.loop import Loop
 
-EDITS = (Choice.of("crop", keep=0.2), Choice.of("mask", rate=0.7), Choice.of("reorder", share=0.2))
 ROWS_AT_ONCE = 1024
 """Histories that are encoded together before they are clustered."""
 
@@ -79,8 +79,10 @@ class ICLRec(NextItem):
     def __init__(self, config: Config, data: SeqData) -> None:
         super().__init__(config, data)
         self.augmenter = augmenter(config.augmenter, data, config.embedding_dim)
-        self.contrast = None if config.contrast is None else config.contrast.build()
-        self.intent = None if config.intent is None else config.intent.build()
+        self.contrast = None if config.contrast is None else contrast(config.contrast)
+        groups = "groups" if config.false_negatives == "mask" else None
+        keep = "--set model.false_negatives=keep"
+        self.intent = None if config.intent is None else contrast(config.intent, groups, keep)
         self.clustering = clustering(config.clustering)
         self.remember("centroids", self.items.weight.new_zeros(0, config.embedding_dim))
 

@@ -16,13 +16,12 @@ from torch import Tensor
 from sslrec_core.choice import Choice, Of
 from sslrec_core.model import Losses, Stage
 from sslrec_seq.augmenters import augmenter
+from sslrec_seq.contrast import contrast
 from sslrec_seq.data import SeqBatch, SeqData, Targets
 from sslrec_seq.histories import Histories
 from sslrec_seq.model_augmentation import EncoderComplement, LayerDrop, NeuronMask
 from sslrec_seq.next_item import NextItem
-from sslrec_seq.views import Pool, pooled, two_views
-
-EDITS = (Choice.of("crop", keep=0.2), Choice.of("mask", rate=0.7), Choice.of("reorder", share=0.2))
+from sslrec_seq.views import EDITS, Pool, pooled, two_views
 
 
 class SRMA(NextItem):
@@ -68,7 +67,7 @@ class SRMA(NextItem):
         self.neuron_mask = None if config.neuron_mask is None else NeuronMask(config.neuron_mask, data, dim)
         self.layer_drop = None if config.layer_drop is None else LayerDrop(config.layer_drop, data, dim)
         self.complement = None if config.complement is None else EncoderComplement(config.complement, data, dim)
-        self.contrast = config.contrast.build()
+        self.contrast = contrast(config.contrast)
 
     def stages(self, epochs: int) -> Sequence[Stage]:
         """What augmenters have to learn first, then the training."""
