@@ -7,11 +7,13 @@ the callbacks and the place in the training: resuming from it is exact.  Names i
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -19,6 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sslrec_core.choice import Choice
+from sslrec_core.data import Array, Data
 from sslrec_core.errors import CheckpointError
 from sslrec_core.files import write_atomically
 
@@ -62,7 +65,9 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]]:
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint", str(error), fix="remove it and resume"
+            f"{path} cannot be read as a checkpoint",
+            str(error),
+            fix=f"remove it, and result.json if it is there, and sslrec train --resume {path.parent}",
         ) from error
     if "sslrec" not in metadata:
         raise CheckpointError(f"{path} was not made by sslrec", fix="name a run directory of sslrec train")
@@ -120,7 +125,7 @@ def load_generator_state(device: torch.device, state: Mapping[str, Tensor]) -> N
         made_on = next((kind for kind in state if kind != "cpu"), "cpu")
         raise CheckpointError(
             f"this training ran on {made_on}, and cannot go on exactly on {device.type}",
-            fix=f"--device {made_on}, or start a new run with -c config.toml",
+            fix=f"resume it where there is {made_on}, or start a new run with -c config.toml",
         )
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda":
@@ -147,6 +152,39 @@ def check_made_by(about: Mapping[str, Any], model: Choice, directory: Path) -> N
             f"checkpoint: revision {about['revision']}    installed: revision {revision} ({about['plugin']})",
             fix=f"install the version of {about['plugin']} that environment.json names, or train again",
         )
+
+
+def known_by(data: Data) -> dict[str, str]:
+    """Digests of what weights learn from: which ``ids`` their rows stand for, and the pairs of the ``train`` part."""
+    train = data.interactions.parts["train"]
+    ids = [array for known in (data.users, data.items) for array in known.arrays().values()]
+    pairs = [train.pointers.cpu().numpy(), train.columns.cpu().numpy()]
+    return {"ids": _digest(ids), "train": _digest(pairs)}
+
+
+def _digest(arrays: Iterable[Array]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def check_learned_from(about: Mapping[str, Any], now: Mapping[str, str], directory: Path, *what: str) -> None:
+    """Refuse the checkpoint in ``directory`` where ``what`` of :func:`known_by` differs ``now`` from when it was made.
+
+    Raises:
+        CheckpointError: the data are others.
+    """
+    then = about.get("learned_from", {})
+    names = {"ids": "users or items are others, or others stand at their numbers", "train": "the training part differs"}
+    for part in what:
+        # Checkpoints of earlier versions do not tell.
+        if part in then and then[part] != now[part]:
+            raise CheckpointError(
+                f"the data are not those that the checkpoint in {directory} was trained with", names[part],
+                fix="restore the files that it was trained with, or train again",
+            )  # fmt: skip
 
 
 def changed(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:

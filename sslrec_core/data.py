@@ -18,6 +18,7 @@ from pydantic import NonNegativeInt, field_validator
 from torch import Tensor
 
 from sslrec_core.config import Configured, Rate
+from sslrec_core.errors import DataError
 from sslrec_core.interactions import PARTS, Array, Interactions, PairBatch, Queries, tensor, vocabulary_from
 from sslrec_core.rows import Rows
 from sslrec_core.vocabulary import Vocabulary
@@ -318,3 +319,17 @@ def load_names(dataset: Dataset, items: Vocabulary, *, name: str, root: Path | N
 def load_data(dataset: Dataset, scenario: Scenario, **where: Any) -> Data:
     """Data of a dataset in a scenario; arguments and errors as :func:`load_prepared`."""
     return scenario.data(load_prepared(dataset, scenario, **where))
+
+
+def nobody(data: Data, split: str) -> DataError:
+    """What to say where no user has anything to find in ``split``."""
+    part = data.interactions.parts.get(split)
+    if part is not None and part.nnz:
+        why = f"none of the users of its {part.nnz:,} interactions can be asked about: they have no history before them"
+    else:
+        why = f"none of the {data.n_users} users has a {split} item"
+    return DataError(
+        f"nobody has anything to find in the {split} part",
+        why,
+        fix="another --set scenario.split=…, or for the validation part a larger --set scenario.holdout=…",
+    )

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from sslrec_core import checkpoint
 from sslrec_core.config import Layer, explain, merge
-from sslrec_core.data import Scenario, load_names, load_prepared
+from sslrec_core.data import Scenario, load_names, load_prepared, nobody
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, DeviceError, PluginError, TrainingError
 from sslrec_core.files import only_process, storage, write_text
@@ -128,6 +128,8 @@ class Run:
                 f"train.judge = '{config.train.judge}' is not measured", f"measured: {', '.join(known)}",
                 fix="--set train.judge=… or --set eval.at=[…]",
             )  # fmt: skip
+        if config.run.test and next(iter(run.data.queries("test", 1)), None) is None:
+            raise nobody(run.data, "test")
         for callback in run.callbacks:
             callback.check()
         # Filled beside its place and then renamed: a process that dies here leaves no half of a run to be resumed.
@@ -267,7 +269,11 @@ class Run:
         """
         finished = self.directory / RESULT
         if finished.exists():
-            return read_result(self.directory)
+            try:
+                return read_result(self.directory)
+            except (ValueError, KeyError) as error:
+                fix = f"remove it, and sslrec train --resume {self.directory}"
+                raise CheckpointError(f"{finished} cannot be read as a result", str(error), fix=fix) from error
         self._began_at = time.monotonic()
         with only_process(self.directory), self._stop.listening():
             keep_events(self.directory, self.progress.events)
@@ -407,10 +413,15 @@ class Run:
             "plugin": choice.entry.plugin,
             "revision": choice.entry.load().revision,
             "settings": self._shape(),
+            "learned_from": self._learned_from,
             "epoch": self.epoch,
             "judge": self.config.train.judge,
             "value": self.progress.best,
         }
+
+    @cached_property
+    def _learned_from(self) -> dict[str, str]:
+        return checkpoint.known_by(self.data)
 
     def _shape(self) -> dict[str, Any]:
         """The settings that decide about names and sizes of weights."""
@@ -430,6 +441,7 @@ class Run:
     def _load_last(self) -> None:
         tensors, about = checkpoint.load(self.directory / LAST)
         checkpoint.check_made_by(about, self.config.model, self.directory)
+        checkpoint.check_learned_from(about, self._learned_from, self.directory, "ids", "train")
         self._load_weights(tensors, about)
         for name, optimizer in self.loop.optimizers.items():
             checkpoint.load_optimizer_state(optimizer, checkpoint.under(tensors, f"optim/{name}"))
@@ -442,6 +454,7 @@ class Run:
     def _load_best(self) -> None:
         tensors, about = checkpoint.load(self.directory / BEST)
         checkpoint.check_made_by(about, self.config.model, self.directory)
+        checkpoint.check_learned_from(about, self._learned_from, self.directory, "ids")
         self._load_weights(tensors, about)
 
     def _load_weights(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sslrec_core import metrics
 from sslrec_core.builtin.slices import Group, item_groups, user_groups
 from sslrec_core.config import Share
-from sslrec_core.errors import DataError
+from sslrec_core.data import nobody
 from sslrec_core.evaluate import Evaluator, best_unseen, check_numbers, found, judging, portion
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class FullRanking(Evaluator):
                 self._count(recommended, part.items)
             diagnostics = self._diagnostics(model, data)
         if not sums:
-            raise _nobody(data, split)
+            raise nobody(data, split)
         check_numbers(torch.stack(any_nan).any(), type(model).__name__)
         # Summed over portions on the host: in double precision, which not every device has.
         totals = torch.stack(sums).cpu().double().sum(0)
@@ -113,7 +113,7 @@ class FullRanking(Evaluator):
                 values.append(self._values(part.hits, part.queries.truth.counts))
                 any_nan.append(part.any_nan)
         if not users:
-            raise _nobody(data, split)
+            raise nobody(data, split)
         check_numbers(torch.stack(any_nan).any(), type(model).__name__)
         table = torch.cat(values, dim=1)
         return {"users": torch.cat(users), **dict(zip(self._accuracy_names(), table, strict=True))}
@@ -212,11 +212,3 @@ class FullRanking(Evaluator):
         names = ("alignment", "uniformity", "uniformity/users", "uniformity/items")
         values = torch.stack([alignment, (users + items) / 2, users, items])
         return dict(zip(names, values.tolist(), strict=True))
-
-
-def _nobody(data: Data, split: str) -> DataError:
-    return DataError(
-        f"nobody has anything to find in the {split} part",
-        f"none of the {data.n_users} users has a {split} item",
-        fix="another --set scenario.split=…, or for the validation part a larger --set scenario.holdout=…",
-    )

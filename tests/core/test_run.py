@@ -202,6 +202,35 @@ def test_a_checkpoint_of_another_model_or_revision_is_refused(factors: Configure
         Run.open(tmp_path / "run")
 
 
+def test_a_checkpoint_of_other_data_is_refused(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors("run.checkpoint_seconds=0"), tmp_path / "run").execute()
+    for name, what in (("best", "ids"), ("last", "train")):
+        path = tmp_path / "run" / f"{name}.safetensors"
+        tensors, about = checkpoint.load(path)
+        checkpoint.save(path, tensors, {**about, "learned_from": {**about["learned_from"], what: "other"}})
+    with pytest.raises(CheckpointError, match=r"the data are not those[\s\S]*users or items are others"):
+        Run.open(tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(CheckpointError, match=r"the data are not those[\s\S]*the training part differs"):
+        Run.resume(tmp_path / "run")
+
+
+def test_a_checkpoint_that_does_not_tell_of_its_data_is_taken(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run").execute()
+    best = tmp_path / "run" / "best.safetensors"
+    tensors, about = checkpoint.load(best)
+    del about["learned_from"]
+    checkpoint.save(best, tensors, about)
+    assert Run.open(tmp_path / "run").evaluate() == read_result(tmp_path / "run").metrics
+
+
+def test_a_damaged_result_is_named(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run").execute()
+    (tmp_path / "run" / "result.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"result\.json cannot be read as a result"):
+        Run.resume(tmp_path / "run").execute()
+
+
 def test_a_checkpoint_of_another_size_says_what_differs(factors: Configure, tmp_path: Path) -> None:
     Run.create(factors(), tmp_path / "run").execute()
     config = tmp_path / "run" / "config.toml"
