@@ -221,11 +221,12 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _looks_like_lists(path: Path) -> bool:
-    """Whether a ``.txt`` file has lines of whole numbers that differ in length."""
+    """Whether a ``.txt`` file has lines that differ in length, and begins with one of whole numbers."""
     if tables.suffix(path) != ".txt":
         return False
-    head = read_head(path)
+    head = read_head(path).removeprefix("\ufeff")
     whole = head if len(head) < HEAD else head.rpartition("\n")[0]
     lines = [line.split() for line in whole.splitlines() if line.strip()]
-    numbers = all(word.isascii() and word.isdigit() for line in lines for word in line)
-    return bool(lines) and numbers and len({len(line) for line in lines}) > 1
+    # A later word that is no number is for the reader of lists to name.
+    numbers = bool(lines) and all(word.isascii() and word.isdigit() for word in lines[0])
+    return numbers and len({len(line) for line in lines}) > 1

@@ -191,17 +191,29 @@ def _collect(found: Layout, chosen: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _run(lazy: pl.LazyFrame, found: Layout) -> pl.DataFrame:
-    with _refused(found.path):
+    with _refused(found.path, found):
         return lazy.collect(engine="streaming")
 
 
 @contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """Turn what the reader says about ``path`` into a :class:`DataError`."""
+def _refused(path: Path, found: Layout | None = None) -> Iterator[None]:
+    """Turn what the reader says about ``path`` into a :class:`DataError`, with the line if that can be found."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read", str(error).splitlines()[0]) from error
+        odd = _odd(found) if found is not None and found.kind == "text" else None
+        raise odd or DataError(f"{path} cannot be read", str(error).splitlines()[0]) from error
+
+
+def _odd(found: Layout) -> DataError | None:
+    """The first line that is not UTF-8, or empty between others."""
+    for line, text in enumerate(read_bytes(found.path).split(b"\n"), 1):
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return DataError(f"{found.path}:{line}: this is not UTF-8", fix="save the file as UTF-8")
+    empty = [line for line, fields in _records(found) if not fields and line > found.skipped]
+    return DataError(f"{found.path}:{empty[0]}: an empty line", fix="remove it") if empty else None
 
 
 def _lazy(found: Layout, types: Mapping[str, pl.DataType] | None = None, rows: int | None = None) -> pl.LazyFrame:
@@ -267,6 +279,9 @@ def _numbers(series: pl.Series, found: Layout, dtype: type[pl.DataType]) -> Arra
     if numbers.null_count():
         row = int(numbers.is_null().arg_max() or 0)
         raise DataError(f"{_line(found, row)}: the {series.name} {str(series[row])!r} is not a number")
+    if dtype.is_float() and numbers.is_infinite().any():
+        row = int(numbers.is_infinite().arg_max() or 0)
+        raise DataError(f"{_line(found, row)}: the {series.name} {str(series[row])!r} is not finite")
     return numbers.to_numpy()
 
 
@@ -277,8 +292,11 @@ def _moments(series: pl.Series, found: Layout) -> Array:
         try:
             series = series.str.to_datetime(strict=False).alias("time")
         except pl.exceptions.PolarsError as error:
+            # What is said is that the first is no date, which may be a number before something else.
+            row = int(series.cast(pl.Float64, strict=False).is_null().arg_max() or 0)
             raise DataError(
-                f"{found.path}: the times are neither numbers nor dates", f"such as {series[0]!r}"
+                f"{_line(found, row)}: the time {series[row]!r} is neither a number nor a date",
+                fix="correct it, or --set data.time=none",
             ) from error
         if series.null_count():
             row = int(series.is_null().arg_max() or 0)
@@ -371,7 +389,10 @@ def _no_column(found: Layout, problem: str, role: str, want: str | None = None) 
     near = closest(want, found.names) if want else []
     if near:
         facts.append(f"closest: {', '.join(near)}")
-    return DataError(problem, *facts, fix=f"--set data.{role}={near[0] if near else 'COLUMN'}")
+    fix = f"--set data.{role}={near[0] if near else 'COLUMN'}"
+    if not found.header and suffix(found.path) == ".txt":
+        fix += ", or --set data.format=lists where lines are a user and its items"
+    return DataError(problem, *facts, fix=fix)
 
 
 def joined(tables: Sequence[Mapping[str, Column]]) -> dict[str, Column]:

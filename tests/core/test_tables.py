@@ -168,6 +168,18 @@ def test_dates_become_times_in_order(write):
     assert times[0] - times[1] == 365 * 86_400 * 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("last", "what"),
+    [
+        ("yesterday", r":4: the time 'yesterday' is neither a number nor a date"),
+        ("inf", ":4: the time 'inf' is not fin"),
+    ],
+)
+def test_a_time_that_is_none_is_named(write, last, what):
+    with pytest.raises(DataError, match=what):
+        read(write(f"user,item,time\n1,2,1000\n1,3,1001\n1,4,{last}\n"))
+
+
 @pytest.mark.parametrize("text", ["user,item\n1,2\n\n\n", "\n\nuser,item\r\n1,2\r\n\r\n", "\ufeffuser,item\n1,2"])
 def test_blank_lines_around_a_table_and_marks_do_not_matter(write, text):
     assert columns(read(write(text))) == {"user": [1], "item": [2]}
@@ -176,6 +188,15 @@ def test_blank_lines_around_a_table_and_marks_do_not_matter(write, text):
 
 @pytest.mark.parametrize(("text", "what"), [("", "is empty"), ("user,item\n", "has no rows"), ("\n\n", "is empty")])
 def test_empty_tables_are_named(write, text, what):
+    with pytest.raises(DataError, match=what):
+        read(write(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(b"user,item\n\n1,2\n", ":2: an empty line"), (b"user,item\n1,\xe9\n", ":2: this is not UTF")],
+)
+def test_what_the_reader_cannot_read_is_named_by_its_line(write, text, what):
     with pytest.raises(DataError, match=what):
         read(write(text))
 
