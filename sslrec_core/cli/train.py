@@ -78,7 +78,7 @@ def command(
 
 
 def _announce(run: Any) -> None:
-    """Three lines before the training: the model, the data, where the run lives."""
+    """Lines before the training: the model, the data and what is to be known of them, where the run lives."""
     config, data, model = run.config, run.data, run.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
     counts = {part: rows.nnz for part, rows in data.interactions.parts.items()}
@@ -87,6 +87,7 @@ def _announce(run: Any) -> None:
         f"model  {config.model.name}  {parameters:,} parameters  on {run.device}{label}",
         f"data   {config.data.name}  {data.n_users:,} users  {data.n_items:,} items  "
         + "  ".join(f"{part} {count:,}" for part, count in counts.items()),
+        *(f"       {note}" for note in run.facts.get("notes", ())),
         f"run    {run.directory}",
     )
     print("\n".join(lines), file=sys.stderr)
