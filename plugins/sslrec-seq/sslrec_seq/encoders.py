@@ -7,8 +7,9 @@ vectors of their items, ``[slots, dim] -> [slots, dim]``.  The vector at a place
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -286,7 +287,7 @@ class WeightedMean(Encoder):
 
     def __init__(self, config: Config, dim: int, length: int) -> None:
         super().__init__(config)
-        self.weights = config.weights.build(dim, length)
+        self.weights = encoder(config.weights, dim, length)
         self.score = nn.Linear(dim, 1, bias=False)
 
     def forward(self, histories: Histories, x: Tensor) -> Tensor:
@@ -321,6 +322,22 @@ def attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, ra
 
 
 @torch.no_grad()
+def encoder(choice: Choice, dim: int, length: int) -> Any:
+    """The encoder that a config names, for histories of up to ``length`` items with vectors of size ``dim``.
+
+    Raises:
+        ConfigError: it encodes something else, such as graphs, and is not built with ``dim`` and ``length``.
+    """
+    try:
+        inspect.signature(choice.entry.load()).bind(choice.config, dim, length)
+    except TypeError as error:
+        raise ConfigError(
+            f"the encoder '{choice.name}' does not encode histories",
+            fix="one of transformer, gru, caser, mean-pooling, weighted-mean",
+        ) from error
+    return choice.build(dim, length)
+
+
 def sees_later(encoder: nn.Module, dim: int) -> bool:
     """Whether what ``encoder`` gives for places changes with the item after them."""
     histories = Histories(torch.arange(3), torch.tensor([3]), 3)

@@ -12,7 +12,7 @@ from sslrec_core.choice import Choice, Of
 from sslrec_core.errors import ConfigError
 from sslrec_core.model import Losses, Model, Portable, Towers
 from sslrec_seq.data import SeqBatch, SeqData, SeqQueries, Targets
-from sslrec_seq.encoders import sees_later
+from sslrec_seq.encoders import encoder, sees_later
 from sslrec_seq.histories import GridHistories, Histories, shown
 from sslrec_seq.objectives import Predictions, next_item_loss
 
@@ -54,7 +54,7 @@ class NextItem(Model):
         # One row more than items: that of the mask.
         self.items = nn.Embedding(data.n_items + 1, config.embedding_dim)
         nn.init.normal_(self.items.weight, std=0.02)
-        self.encoder = config.encoder.build(config.embedding_dim, data.length + self.appends)
+        self.encoder = encoder(config.encoder, config.embedding_dim, data.length + self.appends)
         if config.targets == "all" and not self.hides and sees_later(self.encoder, config.embedding_dim):
             raise ConfigError(
                 f"with model.targets=all places predict the item after them, which '{config.encoder.name}' sees",

@@ -13,7 +13,7 @@ from sslrec_core.cli import main
 from sslrec_core.data import Raw
 from sslrec_core.errors import CheckpointError, ConfigError, DataError
 from sslrec_core.running import Run
-from sslrec_core.settings import TrainConfig
+from sslrec_core.settings import TrainConfig, resolve
 from sslrec_core.testing.bench import Bench
 from sslrec_seq.data import Seq, SeqData
 from sslrec_seq.models.s3rec import S3Rec
@@ -142,7 +142,7 @@ def test_options_that_mean_nothing_here_are_refused(
 
 
 def test_negatives_of_pairs_are_refused() -> None:
-    with pytest.raises(ConfigError, match="train.negatives=7 means nothing for sequences"):
+    with pytest.raises(ConfigError, match=r"train\.negatives=7 means nothing for sequences"):
         next(data(SEQUENCES).batches(TrainConfig(negatives=7)))
 
 
@@ -152,6 +152,47 @@ def test_users_who_met_everything_learn_with_the_others() -> None:
     sasrec, s3rec = (kind(kind.Config(embedding_dim=8), found) for kind in (SASRec, S3Rec))
     terms = {**sasrec.losses(batch), **s3rec.pretraining_losses(batch, found.training.items)}
     assert terms.keys() == {"next", "mip", "sp"} and all(term.isfinite() for term in terms.values())
+
+
+def test_a_run_whose_items_were_renamed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"u{user},i{(3 * user + step) % 20},{step}" for user in range(30) for step in range(6)]
+    table, run = tmp_path / "met.csv", str(tmp_path / "run")
+    table.write_text("\n".join(["user,item,time", *rows]) + "\n")
+    few = ("--set=train.epochs=1", "--set=model.embedding_dim=8")
+    with pytest.raises(SystemExit) as done:
+        main(["train", "sasrec", "-d", str(table), "-o", run, "--quiet", *few])
+    assert done.value.code == 0
+    table.write_text(table.read_text().replace(",i1,", ",zz,"))
+    for command in (["evaluate", run], ["recommend", run, "--history", "i2,i3"]):
+        with pytest.raises(SystemExit) as done:
+            main(command)
+        assert done.value.code == 2
+        assert "users or items are others" in capsys.readouterr().err
+
+
+def test_a_test_part_that_nobody_can_be_asked_about_is_refused_before_training(tmp_path: Path) -> None:
+    rows = [f"{user},{user % 3 + step},{step},train" for user in range(5) for step in range(4)]
+    rows += [f"{user},{user % 3},9,test" for user in range(5, 9)]
+    table = tmp_path / "met.csv"
+    table.write_text("\n".join(["user,item,time,part", *rows]) + "\n")
+    resolved = resolve("seq/sasrec", str(table))
+    with pytest.raises(DataError, match=r"nobody has anything to find in the test part[\s\S]*have no history"):
+        Run.create(resolved, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("line", ["3 x 5 6", "3 -1 5", "3 1.5 2"], ids=["a word", "a negative number", "a fraction"])
+def test_what_is_no_number_in_lines_of_items_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "met.txt"
+    path.write_text(f"\ufeff1 2 3 4\n2 3 4\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"met\.txt:3: "):
+        Bench(resolve("seq/sasrec", str(path)).config).new_data()
+
+
+def test_an_encoder_of_something_else_is_refused() -> None:
+    for choice in ("lightgcn", {"name": "weighted-mean", "weights": "lightgcn"}):
+        with pytest.raises(ConfigError, match="'lightgcn' does not encode histories"):
+            SASRec(SASRec.Config(encoder=choice), data(SEQUENCES))
 
 
 def test_a_checkpoint_of_a_longer_history_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
