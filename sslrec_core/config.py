@@ -214,9 +214,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(
-            f"cannot read the configuration file {path}", reason, fix="check the path"
-        ) from error
+        raise ConfigError(f"cannot read the configuration file {path}", reason, fix="check the path") from error
     if path.suffix == ".toml":
         return parse_toml(text, str(path))
     from sslrec_core.yaml12 import parse_yaml
