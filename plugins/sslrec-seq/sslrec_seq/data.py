@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sslrec_core.data import Interactions, OverInteractions, Prepared, Queries, Raw, Scenario, tensor
-from sslrec_core.errors import ConfigError, DataError
+from sslrec_core.errors import DataError
 from sslrec_core.interactions import epoch_order
 from sslrec_core.rows import Rows, stretches
 from sslrec_seq.histories import Histories
@@ -171,14 +171,8 @@ class SeqData(OverInteractions):
 
         Raises:
             ConfigError: leaving out the last batch leaves nothing.
-            ConfigError: negatives are asked for of the batches; here the loss draws them.
             DataError: there is nothing to learn from.
         """
-        if train.negatives != 1:
-            raise ConfigError(
-                f"train.negatives={train.negatives} means nothing for sequences, whose losses draw on their own",
-                fix=f"--set model.loss.negatives={train.negatives} with sampled-softmax, bce, gbce or pairwise",
-            )
         users, stops = self.asked_in_training(targets)
         if not len(users):
             raise DataError(

@@ -141,11 +141,6 @@ def test_options_that_mean_nothing_here_are_refused(
     assert re.search(words, capsys.readouterr().err)
 
 
-def test_negatives_of_pairs_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"train\.negatives=7 means nothing for sequences"):
-        next(data(SEQUENCES).batches(TrainConfig(negatives=7)))
-
-
 def test_users_who_met_everything_learn_with_the_others() -> None:
     found = data([([0, 1, 2, 3, 4], [0], [1]), ([0, 1], [2], [3]), ([3, 4, 1], [0], [2])])
     batch = next(found.batches(TrainConfig(batch_size=3), targets="all"))

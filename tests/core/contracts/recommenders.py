@@ -205,6 +205,14 @@ class Noisy(Factors):
         return lambda queries: users[queries.users] @ items.T + torch.rand_like(items[:, 0])
 
 
+class Drawing(Factors):
+    """Draws what it does not use when it scores."""
+
+    def scorer(self) -> Any:
+        torch.rand(1)
+        return super().scorer()
+
+
 class Wearing(Factors):
     """Changes when it scores."""
 
@@ -285,8 +293,8 @@ class TwoFaced(Factors):
 
 MODELS = (
     Factors, Painted, Mumbling, Secretive, Rounding, Idle, Unused, Unmoved, Exact, Untraceable, Rising, Infinite,
-    Backwards, Cheating, Short, Sociable, Leaning, Abroad, Crowded, Noisy, Wearing, Forgetful, Stashing, Erratic,
-    Amnesic, Homebound, Waiting, TwoFaced,
+    Backwards, Cheating, Short, Sociable, Leaning, Abroad, Crowded, Noisy, Drawing, Wearing, Forgetful, Stashing,
+    Erratic, Amnesic, Homebound, Waiting, TwoFaced,
 )  # fmt: skip
 
 
