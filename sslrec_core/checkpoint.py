@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -187,11 +187,38 @@ def check_learned_from(about: Mapping[str, Any], now: Mapping[str, str], directo
             )  # fmt: skip
 
 
-def changed(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """A sentence for each setting that differs ``now`` from what a checkpoint was made with; of those it tells."""
-    for key in then:
-        before, after = then[key], now.get(key)
+def check_settings(
+    about: Mapping[str, Any], now: Mapping[str, Any], directory: Path, free: Collection[str] = ()
+) -> None:
+    """Refuse the checkpoint in ``directory`` where an option of the model or the scenario is another ``now``.
+
+    Options of the dataset may say where its files are, which may change: what is in them is compared by itself.
+
+    Args:
+        free: Options, such as ``scenario.hide_met``, that may change.
+
+    Raises:
+        CheckpointError: the configuration is another.
+    """
+    then = about.get("settings", {})
+    facts = [
+        sentence
+        for section in ("model", "scenario")
+        for key, sentence in _changed(then.get(section, {}), now[section], f"{section}.")
+        if key not in free
+    ]
+    if facts:
+        raise CheckpointError(
+            f"the configuration in {directory} is not the one that its checkpoint was trained with", *facts,
+            fix="restore config.toml, or train a new run with -c config.toml",
+        )  # fmt: skip
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Each setting that differs ``now`` from what a checkpoint was made with, with a sentence; of those in both."""
+    for key, before in then.items():
+        after = now.get(key, before)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from changed(before, after, f"{path}{key}.")
+            yield from _changed(before, after, f"{path}{key}.")
         elif before != after:
-            yield f"{path}{key} is {after}, and was {before} when it was trained"
+            yield f"{path}{key}", f"{path}{key} is {after}, and was {before} when it was trained"

@@ -230,16 +230,20 @@ def explain(
     what: str,
     origins: Mapping[str, str] | None = None,
     schema: type[BaseModel] | None = None,
-    otherwise: str | None = None,
+    otherwise: str | Mapping[str, str] | None = None,
 ) -> ConfigError:
     """Say what is wrong with ``what``, one line for each key, with the layer each bad value came from.
 
     Where ``schema`` is given, an unknown key that it has in another place is pointed to that place.  ``otherwise`` is
-    what to do where nothing better is known; default: look at what ``what`` has.
+    what to do where nothing better is known, or that for each section, where the first bad value decides; default:
+    look at what ``what`` has.
     """
     facts: list[str] = []
     fix = None
-    for detail in error.errors():
+    details = error.errors()
+    if isinstance(otherwise, Mapping):
+        otherwise = otherwise.get(str(next(iter(details[0]["loc"]), "")))
+    for detail in details:
         path = _path(detail["loc"])
         origin = _origin(detail["loc"], origins or {})
         cause = detail.get("ctx", {}).get("error")

@@ -412,7 +412,7 @@ class Run:
             "model": choice.name,
             "plugin": choice.entry.plugin,
             "revision": choice.entry.load().revision,
-            "settings": self._shape(),
+            "settings": self._settings(),
             "learned_from": self._learned_from,
             "epoch": self.epoch,
             "judge": self.config.train.judge,
@@ -423,8 +423,8 @@ class Run:
     def _learned_from(self) -> dict[str, str]:
         return checkpoint.known_by(self.data)
 
-    def _shape(self) -> dict[str, Any]:
-        """The settings that decide about names and sizes of weights."""
+    def _settings(self) -> dict[str, Any]:
+        """What decides about the weights: their names, their sizes, and what they are of."""
         return self.config.model_dump(mode="json", include={"model", "data", "scenario"})
 
     def _save_last(self) -> None:
@@ -441,8 +441,9 @@ class Run:
     def _load_last(self) -> None:
         tensors, about = checkpoint.load(self.directory / LAST)
         checkpoint.check_made_by(about, self.config.model, self.directory)
+        checkpoint.check_settings(about, self._settings(), self.directory)
         checkpoint.check_learned_from(about, self._learned_from, self.directory, "ids", "train")
-        self._load_weights(tensors, about)
+        self._load_weights(tensors)
         for name, optimizer in self.loop.optimizers.items():
             checkpoint.load_optimizer_state(optimizer, checkpoint.under(tensors, f"optim/{name}"))
         for position, callback in enumerate(self.callbacks):
@@ -454,17 +455,18 @@ class Run:
     def _load_best(self) -> None:
         tensors, about = checkpoint.load(self.directory / BEST)
         checkpoint.check_made_by(about, self.config.model, self.directory)
+        ranking = [f"scenario.{option}" for option in self.config.scenario.entry.load().ranking]
+        checkpoint.check_settings(about, self._settings(), self.directory, ranking)
         checkpoint.check_learned_from(about, self._learned_from, self.directory, "ids")
-        self._load_weights(tensors, about)
+        self._load_weights(tensors)
 
-    def _load_weights(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    def _load_weights(self, tensors: Mapping[str, Tensor]) -> None:
         weights = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "model").items()}
         try:
             self.model.load_weights(weights)
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint in {self.directory} does not fit {self.config.model.name}",
-                *checkpoint.changed(about.get("settings", {}), self._shape()),
                 *str(error).splitlines()[1:],
                 fix="use the data and configuration that it was trained with",
             ) from error

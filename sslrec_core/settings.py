@@ -172,7 +172,15 @@ def resolve(
     try:
         return Resolved(RunConfig.model_validate(values, context={"scenario": scenario}), origins)
     except pydantic.ValidationError as error:
-        raise explain(error, model_entry.name, origins, RunConfig) from error
+        raise explain(error, model_entry.name, origins, RunConfig, where_to_look(values)) from error
+
+
+def where_to_look(values: Mapping[str, Any]) -> dict[str, str]:
+    """For each section of a run's ``values``, the command that shows which options it has."""
+    names = {section: _name(values, section) for section in ("model", "data", "scenario", "eval")}
+    pages = {section: f"sslrec show {name}" for section, name in names.items() if name}
+    whole = f"sslrec config {names['model']} --dataset {values['data'].get('path', names['data'])}"
+    return {section: pages.get(section, whole) for section in RunConfig.model_fields}
 
 
 def _named(model: str | None, dataset: str | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,8 +46,8 @@ class Source:
     scenario: Scenario
 
     def __init__(self, dataset: str, assignments: Sequence[str], root: Path | None) -> None:
-        named = [Layer("command line", {"data": reference(dataset)})]
-        values, origins = merge([*named, *(Layer("--set", parse_assignment(text)) for text in assignments)])
+        base = Layer("command line", {"data": reference(dataset)})
+        values, origins = merge([base, *(Layer("--set", parse_assignment(text)) for text in assignments)])
         entry = registry().find("dataset", str(values["data"]["name"]))
         given = values.get("scenario", {})
         scenario = entry.scenario or (given.get("name") if isinstance(given, dict) else given)
@@ -61,7 +61,9 @@ class Source:
                 within = _Within.model_validate(values, context={"scenario": scenario})
                 chosen, self.scenario = within.data, within.scenario.build()
         except pydantic.ValidationError as error:
-            raise explain(error, registry().written(entry), origins) from error
+            named = {"data": registry().written(entry), "scenario": scenario}
+            pages = {section: f"sslrec show {name}" for section, name in named.items() if name}
+            raise explain(error, registry().written(entry), origins, otherwise=pages) from error
         self.name: str = chosen.name
         self.dataset: Dataset = chosen.build()
         self.scenario_name = scenario

@@ -23,7 +23,7 @@ from filelock import FileLock
 from sslrec_core.config import Layer, explain, merge, parse_assignment, read_config, to_toml
 from sslrec_core.errors import CheckpointError, ConfigError, SslrecError, StorageError
 from sslrec_core.files import storage, write_text
-from sslrec_core.settings import RunConfig
+from sslrec_core.settings import RunConfig, where_to_look
 from sslrec_core.tuning.space import Params, Space
 
 try:
@@ -142,7 +142,7 @@ class Study:
             config = RunConfig.model_validate(read_config(folder / CONFIG))
             settings = Settings(**read_config(folder / SETTINGS))
         except pydantic.ValidationError as error:
-            raise explain(error, f"the study in {folder}") from error
+            raise explain(error, f"the study in {folder}", otherwise=f"look at {folder / CONFIG}") from error
         except TypeError as error:
             raise CheckpointError(f"{folder / SETTINGS} cannot be read", str(error), fix="start a new study") from error
         return cls(folder, config, Space.read(folder / SPACE), settings, worker, begin=False)
@@ -386,7 +386,7 @@ def configured(config: RunConfig, space: Space, params: Params) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
-        raise explain(error, config.model.entry.name, origins, RunConfig) from error
+        raise explain(error, config.model.entry.name, origins, RunConfig, where_to_look(values)) from error
 
 
 def worker_name(pid: int) -> str:

@@ -231,13 +231,24 @@ def test_a_damaged_result_is_named(factors: Configure, tmp_path: Path) -> None:
         Run.resume(tmp_path / "run").execute()
 
 
-def test_a_checkpoint_of_another_size_says_what_differs(factors: Configure, tmp_path: Path) -> None:
-    Run.create(factors(), tmp_path / "run").execute()
+def test_a_configuration_that_was_changed_by_hand_is_refused(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors("run.checkpoint_seconds=0"), tmp_path / "run").execute()
+    (tmp_path / "run" / "result.json").unlink()
     config = tmp_path / "run" / "config.toml"
     config.write_text(config.read_text().replace("embedding_dim = 8", "embedding_dim = 9"))
-    with pytest.raises(CheckpointError, match=r"does not fit factors[\s\S]*users\.weight") as caught:
+    for again in (Run.open, Run.resume):
+        with pytest.raises(CheckpointError, match=r"the configuration in \S* is not the one") as caught:
+            again(tmp_path / "run")
+        assert caught.value.facts == ("model.embedding_dim is 9, and was 8 when it was trained",)
+
+
+def test_weights_of_another_shape_are_named(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors(), tmp_path / "run").execute()
+    best = tmp_path / "run" / "best.safetensors"
+    tensors, about = checkpoint.load(best)
+    checkpoint.save(best, {**tensors, "model/users.weight": tensors["model/users.weight"][1:]}, about)
+    with pytest.raises(CheckpointError, match=r"does not fit factors[\s\S]*users\.weight"):
         Run.open(tmp_path / "run")
-    assert "model.embedding_dim is 9, and was 8 when it was trained" in caught.value.facts
 
 
 def test_a_callback_with_a_hook_that_does_not_exist_is_named(factors: Configure, tmp_path: Path) -> None:

@@ -77,6 +77,21 @@ def test_a_bad_key_or_value_is_named_with_its_layer(factors: Configure, assignme
     assert "from --set" in str(caught.value) and caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("assignment", "fix"),
+    [
+        ("model.embedding_dim=x", "sslrec show factors"),
+        ("data.side=x", "sslrec show checkerboard"),
+        ("scenario.holdout=1.5", "sslrec show plain"),
+        ("optim.learning_rate=0", "sslrec config factors --dataset checkerboard"),
+    ],
+)
+def test_a_mistake_points_to_where_its_section_is_explained(factors: Configure, assignment: str, fix: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        factors(assignment)
+    assert caught.value.fix == fix
+
+
 def test_what_is_missing_is_asked_for(factors: Configure) -> None:
     with pytest.raises(ConfigError, match="no model is named"):
         resolve()

@@ -190,12 +190,12 @@ def test_an_encoder_of_something_else_is_refused() -> None:
             SASRec(SASRec.Config(encoder=choice), data(SEQUENCES))
 
 
-def test_a_checkpoint_of_a_longer_history_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_another_length_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ("train.epochs=1", "model.embedding_dim=8", "scenario.max_length=6", "data.users=40", "data.items=30")
     Run.create(Bench.of("seq/sasrec", "seq/demo", settings).config, tmp_path / "run").execute()
     config = tmp_path / "run" / "config.toml"
     config.write_text(config.read_text().replace("max_length = 6", "max_length = 4"))
-    with pytest.raises(CheckpointError, match="does not fit seq/sasrec") as caught:
+    with pytest.raises(CheckpointError, match="is not the one that its checkpoint was trained with") as caught:
         Run.open(tmp_path / "run")
     assert "scenario.max_length is 4, and was 6 when it was trained" in caught.value.facts
     with pytest.raises(SystemExit) as done:
