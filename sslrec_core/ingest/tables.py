@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sslrec_core.data import PARTS, Array, Coded, Column
+from sslrec_core.data import Coded, Column
 from sslrec_core.errors import DataError, closest
-from sslrec_core.ingest.ids import coded
+from sslrec_core.ingest.mistakes import odd
 from sslrec_core.ingest.packed import is_packed, read_bytes, read_head, trailing_blanks
+from sslrec_core.ingest.values import narrowed, of_role
 
 TEXT = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t", ".dat": "\t", ".data": "\t", ".inter": "\t", ".kg": "\t",
         ".link": "\t", ".net": "\t"}  # fmt: skip
@@ -26,7 +27,6 @@ SUFFIXES = (*TEXT, *PARQUET, *JSON)
 SEPARATORS = ("\t", "::", ",", ";", "|", " ")
 GAPS = ["", "NA", "NaN", "nan", "null", "NULL", "None"]
 SAMPLE = 10_000
-WHOLE = r"^-?(0|[1-9]\d{0,17})$"
 
 WELL_KNOWN: Mapping[str, tuple[str, ...]] = {
     "user": ("user", "user_id", "userid", "uid", "u", "reviewerid", "customer", "customer_id", "visitorid",
@@ -44,10 +44,6 @@ WELL_KNOWN: Mapping[str, tuple[str, ...]] = {
              "product_name", "artist_name", "track_name", "song_name", "business_name"),
 }  # fmt: skip
 """Column names that are understood without being told, lower case."""
-
-PART_NAMES = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2} | {
-    str(code): code for code in range(len(PARTS))
-}
 
 
 @dataclass(frozen=True)
@@ -147,19 +143,8 @@ def read_columns(found: Layout, chosen: Mapping[str, str]) -> dict[str, Column]:
         frame = frame.head(frame.height - trailing_blanks(found.path))
     if not frame.height:
         raise DataError(f"{found.path} has no rows")
-    table: dict[str, Column] = {}
-    for role in chosen:
-        # One column at a time leaves the frame, so that no more than one is there twice.
-        series = frame.drop_in_place(role)
-        if role == "time":
-            table[role] = _moments(series, found)
-        elif role in ("rating", "weight"):
-            table[role] = _numbers(series, found, pl.Float32)
-        elif role == "part":
-            table[role] = _parts(series, found)
-        else:
-            table[role] = _ids(series, found)
-    return table
+    # One column at a time leaves the frame, so that no more than one is there twice.
+    return {role: of_role(frame.drop_in_place(role), found) for role in chosen}
 
 
 def read_text(found: Layout, column: str) -> pl.Series:
@@ -178,16 +163,13 @@ def _collect(found: Layout, chosen: Mapping[str, str]) -> pl.DataFrame:
     if found.kind != "text":
         return _run(_lazy(found).select(columns), found)
     try:
-        types = _types(found, chosen)
-        return _lazy(found, types).select(columns).collect(engine="streaming")
-    except pl.exceptions.PolarsError as error:
-        ragged = _ragged(found)
-        if ragged is not None:
-            raise ragged from error
-    # A value further down is not of the type that the first rows have: everything as text, judged column by column.
-    text = dict.fromkeys(chosen.values(), pl.String())
-    frame = _run(_lazy(found, text).select(columns), found)
-    return frame.with_columns(_narrowed(frame[role], role) for role in chosen)
+        return _lazy(found, _types(found, chosen)).select(columns).collect(engine="streaming")
+    except pl.exceptions.PolarsError:
+        # A value further down is not of the type that the first rows have: everything as text, judged by column.  A
+        # table that cannot be read at all cannot be read like this either, and is explained.
+        text = dict.fromkeys(chosen.values(), pl.String())
+        frame = _run(_lazy(found, text).select(columns), found)
+    return frame.with_columns(narrowed(frame[role], role) for role in chosen)
 
 
 def _run(lazy: pl.LazyFrame, found: Layout) -> pl.DataFrame:
@@ -201,19 +183,8 @@ def _refused(path: Path, found: Layout | None = None) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        odd = _odd(found) if found is not None and found.kind == "text" else None
-        raise odd or DataError(f"{path} cannot be read", str(error).splitlines()[0]) from error
-
-
-def _odd(found: Layout) -> DataError | None:
-    """The first line that is not UTF-8, or empty between others."""
-    for line, text in enumerate(read_bytes(found.path).split(b"\n"), 1):
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            return DataError(f"{found.path}:{line}: this is not UTF-8", fix="save the file as UTF-8")
-    empty = [line for line, fields in _records(found) if not fields and line > found.skipped]
-    return DataError(f"{found.path}:{empty[0]}: an empty line", fix="remove it") if empty else None
+        wrong = odd(found) if found is not None and found.kind == "text" else None
+        raise wrong or DataError(f"{path} cannot be read", str(error).splitlines()[0]) from error
 
 
 def _lazy(found: Layout, types: Mapping[str, pl.DataType] | None = None, rows: int | None = None) -> pl.LazyFrame:
@@ -241,131 +212,7 @@ def _lazy(found: Layout, types: Mapping[str, pl.DataType] | None = None, rows: i
 def _types(found: Layout, chosen: Mapping[str, str]) -> dict[str, pl.DataType]:
     """The type of each chosen column, going by the first rows."""
     sample = _lazy(found, rows=SAMPLE).collect()
-    return {name: _narrowed(sample[name], role).dtype for role, name in chosen.items()}
-
-
-def _narrowed(text: pl.Series, role: str) -> pl.Series:
-    """A column of text as numbers, if all of it is; ids with leading zeros stay text, or two would become one."""
-    if text.null_count() == len(text):
-        return text
-    if text.str.contains(WHOLE).all() and role not in ("rating", "weight"):
-        return text.cast(pl.Int64)
-    numbers = text.cast(pl.Float64, strict=False)
-    return numbers if role in ("time", "rating", "weight") and numbers.null_count() == text.null_count() else text
-
-
-def _ids(series: pl.Series, found: Layout) -> Column:
-    _whole(series, found)
-    if series.dtype.is_integer():
-        return _shrunk(series)
-    if series.dtype.is_float():
-        if (fraction := (series != series.floor()).arg_max()) is not None and series[fraction] != int(series[fraction]):
-            raise DataError(
-                f"{_line(found, fraction)}: the {series.name} id {series[fraction]!r} is a fraction",
-                fix="name another column",
-            )
-        return _shrunk(series.cast(pl.Int64))
-    return coded(series.cast(pl.String))
-
-
-def _shrunk(series: pl.Series) -> Array:
-    small = int(series.min() or 0) >= -(2**31) and int(series.max() or 0) < 2**31  # type: ignore[arg-type]
-    return series.cast(pl.Int32 if small else pl.Int64).to_numpy()
-
-
-def _numbers(series: pl.Series, found: Layout, dtype: type[pl.DataType]) -> Array:
-    _whole(series, found)
-    numbers = series.cast(dtype, strict=False)
-    if numbers.null_count():
-        row = int(numbers.is_null().arg_max() or 0)
-        raise DataError(f"{_line(found, row)}: the {series.name} {str(series[row])!r} is not a number")
-    if dtype.is_float() and numbers.is_infinite().any():
-        row = int(numbers.is_infinite().arg_max() or 0)
-        raise DataError(f"{_line(found, row)}: the {series.name} {str(series[row])!r} is not finite")
-    return numbers.to_numpy()
-
-
-def _moments(series: pl.Series, found: Layout) -> Array:
-    """Times as numbers: as they are, or microseconds since 1970 where they are dates."""
-    _whole(series, found)
-    if series.dtype == pl.String:
-        try:
-            series = series.str.to_datetime(strict=False).alias("time")
-        except pl.exceptions.PolarsError as error:
-            # What is said is that the first is no date, which may be a number before something else.
-            row = int(series.cast(pl.Float64, strict=False).is_null().arg_max() or 0)
-            raise DataError(
-                f"{_line(found, row)}: the time {series[row]!r} is neither a number nor a date",
-                fix="correct it, or --set data.time=none",
-            ) from error
-        if series.null_count():
-            row = int(series.is_null().arg_max() or 0)
-            raise DataError(f"{_line(found, row)}: the time is neither a number nor a date")
-    if series.dtype.is_temporal():
-        return series.cast(pl.Datetime("us")).cast(pl.Int64).to_numpy()
-    if series.dtype.is_integer():
-        return _shrunk(series)
-    return _numbers(series, found, pl.Float64)
-
-
-def _parts(series: pl.Series, found: Layout) -> Array:
-    _whole(series, found)
-    codes = series.cast(pl.String).str.to_lowercase().replace_strict(PART_NAMES, default=None, return_dtype=pl.Int8)
-    if codes.null_count():
-        row = int(codes.is_null().arg_max() or 0)
-        raise DataError(
-            f"{_line(found, row)}: the part {str(series[row])!r} is none of {', '.join(PARTS)}",
-            fix="--set data.part=none",
-        )
-    return codes.to_numpy()
-
-
-def _whole(series: pl.Series, found: Layout) -> None:
-    """Refuse a column with gaps."""
-    gaps = series.is_null() | series.is_nan() if series.dtype.is_float() else series.is_null()
-    row = gaps.arg_max()
-    if row is not None and gaps[row]:
-        raise DataError(
-            f"{_line(found, row)}: the {series.name} is missing",
-            f"{int(gaps.sum()):,} of {len(gaps):,} rows have none",
-            fix="remove such rows" + ("" if series.name in ("user", "item") else f", or --set data.{series.name}=none"),
-        )
-
-
-def _line(found: Layout, row: int) -> str:
-    """Where row ``row`` (from 0) stands, for messages."""
-    if found.kind != "text":
-        return f"{found.path}: row {row + 1:,}"
-    for number, (line, _) in enumerate(_records(found)):
-        if number == row + found.skipped:
-            return f"{found.path}:{line}"
-    return f"{found.path}: row {row + 1:,}"
-
-
-def _ragged(found: Layout) -> DataError | None:
-    """The first line with more fields than the table has columns."""
-    for line, fields in _records(found):
-        if len(fields) > len(found.names):
-            return DataError(
-                f"{found.path}:{line}: expected {len(found.names)} fields, found {len(fields)}",
-                f"columns: {', '.join(found.names)}",
-                fix="mend the line, or name the separator with --set data.separator=…",
-            )
-    return None
-
-
-def _records(found: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Lines and fields of a text table.  Slow, and only used to explain a failure."""
-    content = read_bytes(found.path).decode("utf-8", "replace").removeprefix("\ufeff")
-    if len(found.separator) > 1:
-        content = content.replace(found.separator, "\x1f")
-    reader = csv.reader(
-        io.StringIO(content),
-        delimiter=found.separator if len(found.separator) == 1 else "\x1f",
-        quoting=csv.QUOTE_MINIMAL if found.separator in ",;" else csv.QUOTE_NONE,
-    )
-    for fields in reader:
-        yield reader.line_num, fields
+    return {name: narrowed(sample[name], role).dtype for role, name in chosen.items()}
 
 
 def _fields(line: str, separator: str) -> list[str]:

@@ -144,7 +144,7 @@ def test_a_wrong_value_far_below_is_named_too(write):
 
 def test_text_far_below_makes_all_ids_text(write):
     rows = [f"{row},1" for row in range(12_000)] + ["x9,1"]
-    users = read(write("user,item\n" + "\n".join(rows))).tables["interactions"]["user"]
+    users = read(write("user,item\n" + "\n".join(rows) + "\n\n")).tables["interactions"]["user"]
     assert isinstance(users, Coded)
     assert len(users.labels) == 12_001
     assert users.labels.raw(users.codes[[0, 11_999, 12_000]]).tolist() == ["0", "11999", "x9"]
