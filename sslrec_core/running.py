@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -19,12 +18,10 @@ from typing import Any, TypeAlias
 
 import pluggy
 import polars as pl
-import pydantic
 import torch
 from torch import Tensor
 
 from sslrec_core import checkpoint
-from sslrec_core.config import Layer, explain, merge
 from sslrec_core.data import Scenario, load_names, load_prepared, nobody
 from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
 from sslrec_core.errors import CheckpointError, ConfigError, DeviceError, PluginError, TrainingError
@@ -50,6 +47,7 @@ from sslrec_core.records import (
     write_result,
 )
 from sslrec_core.registry import registry
+from sslrec_core.reopening import recorded
 from sslrec_core.settings import Resolved, RunConfig
 
 Say: TypeAlias = Callable[[str], None]
@@ -163,7 +161,8 @@ class Run:
             CheckpointError: not a run directory, or made by another model, revision or version.
             ConfigError: no such option, or one of the scenario that decides about more than the ranking.
         """
-        run = cls._reopen(directory, device, data_root, evaluator, scenario=scenario)
+        config, root = recorded(directory, device, evaluator, scenario)
+        run = cls(config, directory, data_root or root)
         run._load_best()
         return run
 
@@ -173,7 +172,8 @@ class Run:
 
         ``listeners`` are as in :meth:`create`.
         """
-        run = cls._reopen(directory, None, data_root, {}, listeners)
+        config, root = recorded(directory)
+        run = cls(config, directory, data_root or root, listeners=listeners)
         if (directory / RESULT).exists():
             return run
         for callback in run.callbacks:
@@ -182,39 +182,6 @@ class Run:
         if last.exists():
             run._load_last()
         return run
-
-    @classmethod
-    def _reopen(
-        cls, directory: Path, device: str | None, data_root: Path | None, evaluator: Mapping[str, Any],
-        listeners: Sequence[object] = (), scenario: Mapping[str, Any] | None = None,
-    ) -> Run:  # fmt: skip
-        path = directory / CONFIG
-        if not path.is_file():
-            raise CheckpointError(
-                f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR"
-            )
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            recorded = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))["data_root"]
-            if device is not None:
-                values["run"]["device"] = device
-            # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
-            values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator))])[0]
-            if scenario:
-                values["scenario"] |= _of_ranking(values["scenario"]["name"], scenario)
-            config = RunConfig.model_validate(values)
-        except pydantic.ValidationError as error:
-            # A key that has gone, or a component that is not installed; keys that came later have their defaults.
-            raise explain(
-                error,
-                f"the run in {directory}",
-                schema=RunConfig,
-                otherwise=f"look at {path}, and at what --set changes",
-            ) from error
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
-        root = data_root or (Path(recorded) if recorded else None)
-        return cls(config, directory, root, listeners=listeners)
 
     def _build(self) -> None:
         config = self.config
@@ -470,16 +437,3 @@ class Run:
                 *str(error).splitlines()[1:],
                 fix="use the data and configuration that it was trained with",
             ) from error
-
-
-def _of_ranking(name: str, changed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``changed``, where the scenario ``name`` lets all of it change after training."""
-    ranking = registry().find("scenario", name).load().ranking
-    for option in changed:
-        if option not in ranking:
-            raise ConfigError(
-                f"scenario.{option} cannot change after training",
-                f"options of {name} that can: {', '.join(sorted(ranking)) or 'none'}",
-                fix="train with it: sslrec train --help",
-            )
-    return changed

@@ -1,0 +1,71 @@
+"""The configuration of a run that was made before, as its directory has it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from sslrec_core.config import Layer, explain, merge
+from sslrec_core.errors import CheckpointError, ConfigError
+from sslrec_core.records import CONFIG, ENVIRONMENT
+from sslrec_core.registry import registry
+from sslrec_core.settings import RunConfig
+
+
+def recorded(
+    directory: Path,
+    device: str | None = None,
+    evaluator: Mapping[str, Any] | None = None,
+    scenario: Mapping[str, Any] | None = None,
+) -> tuple[RunConfig, Path | None]:
+    """How the run in ``directory`` was configured, and the folder of datasets that it was told of.
+
+    Args:
+        directory: A run directory.
+        device: Another device.
+        evaluator: Other settings of the evaluator.
+        scenario: Other values of the options that the scenario lists as ``ranking``.
+
+    Raises:
+        CheckpointError: not a run directory, or one that cannot be read.
+        ConfigError: no such option, one of the scenario that decides about more than the ranking, or a component that
+            is not installed any more.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{directory} is not a run directory", f"it has no {CONFIG}", fix="sslrec train … -o DIR")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        root = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))["data_root"]
+        if device is not None:
+            values["run"]["device"] = device
+        # Another evaluator starts with its own defaults; settings of the same one are laid over the run's.
+        values["eval"] = merge([Layer(CONFIG, values["eval"]), Layer("settings", dict(evaluator or {}))])[0]
+        if scenario:
+            values["scenario"] |= _of_ranking(values["scenario"]["name"], scenario)
+        return RunConfig.model_validate(values), Path(root) if root else None
+    except pydantic.ValidationError as error:
+        # A key that has gone, or a component that is not installed; keys that came later have their defaults.
+        raise explain(
+            error, f"the run in {directory}", schema=RunConfig, otherwise=f"look at {path}, and at what --set changes"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
+
+
+def _of_ranking(name: str, changed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``changed``, where the scenario ``name`` lets all of it change after training."""
+    ranking = registry().find("scenario", name).load().ranking
+    for option in changed:
+        if option not in ranking:
+            raise ConfigError(
+                f"scenario.{option} cannot change after training",
+                f"options of {name} that can: {', '.join(sorted(ranking)) or 'none'}",
+                fix="train with it: sslrec train --help",
+            )
+    return changed
