@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from sslrec_core.config import Layer, explain, merge
+from sslrec_core.config import Layer, explain, flattened, merge, parse_assignment
 from sslrec_core.errors import CheckpointError, ConfigError
-from sslrec_core.records import CONFIG, ENVIRONMENT
+from sslrec_core.files import storage, write_text
+from sslrec_core.records import CONFIG, ENVIRONMENT, RESULT
 from sslrec_core.registry import registry
-from sslrec_core.settings import RunConfig
+from sslrec_core.settings import RunConfig, where_to_look
+from sslrec_core.toml import remarks
+
+ENDING = ("epochs", "patience")
+"""Options of ``train`` that decide about nothing but when a training ends."""
 
 
 def recorded(
@@ -56,6 +61,44 @@ def recorded(
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"the run in {directory} cannot be read", str(error), fix="train it again") from error
+
+
+def prolonged(config: RunConfig, assignments: Sequence[str], directory: Path) -> RunConfig:
+    """``config`` of the run in ``directory`` with other values of the options that say when its training ends.
+
+    Raises:
+        ConfigError: an option that decides about more than that, or a value that it cannot have.
+    """
+    before = config.model_dump(mode="json")
+    values, origins = merge([Layer(CONFIG, before), *(Layer("--set", parse_assignment(text)) for text in assignments)])
+    try:
+        after = RunConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise explain(error, f"the run in {directory}", origins, RunConfig, where_to_look(values)) from error
+    free = [f"train.{option}" for option in ENDING]
+    was, now = dict(flattened(before)), dict(flattened(after.model_dump(mode="json")))
+    for key in sorted(was.keys() | now.keys()):
+        if key not in free and was.get(key) != now.get(key):
+            raise ConfigError(
+                f"{key} cannot change when a run goes on", f"what can: {', '.join(free)}",
+                fix=f"begin another run: sslrec train -c {directory / CONFIG} --set …",
+            )  # fmt: skip
+    return after
+
+
+def replace_config(directory: Path, before: RunConfig, after: RunConfig) -> None:
+    """Make the run in ``directory`` an unfinished one that is configured as ``after``, from :func:`prolonged`.
+
+    Raises:
+        StorageError: the directory cannot be written.
+    """
+    path = directory / CONFIG
+    changed = [option for option in ENDING if getattr(before.train, option) != getattr(after.train, option)]
+    with storage(path, "writing the configuration"):
+        origins = remarks(path.read_text(encoding="utf-8"))
+        # First the result: without one the run is unfinished, whatever happens before its configuration is there.
+        (directory / RESULT).unlink(missing_ok=True)
+        write_text(path, after.to_toml(origins | {f"train.{option}": "--resume --set" for option in changed}))
 
 
 def _of_ranking(name: str, changed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ from sslrec_core.records import (
     write_result,
 )
 from sslrec_core.registry import registry
-from sslrec_core.reopening import recorded
+from sslrec_core.reopening import prolonged, recorded, replace_config
 from sslrec_core.settings import Resolved, RunConfig
 
 Say: TypeAlias = Callable[[str], None]
@@ -167,21 +167,51 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, directory: Path, *, data_root: Path | None = None, listeners: Sequence[object] = ()) -> Run:
+    def resume(
+        cls, directory: Path, *, settings: Sequence[str] = (), data_root: Path | None = None,
+        listeners: Sequence[object] = (),
+    ) -> Run:  # fmt: skip
         """The unfinished run in ``directory``, ready to go on exactly where its last checkpoint stands.
 
-        ``listeners`` are as in :meth:`create`.
+        Args:
+            directory: A run directory.
+            settings: Other values of ``train.epochs`` and ``train.patience``, as ``--set`` takes them.  With them a run
+                that is complete goes on too, as it would have if it had been told so in the beginning; its result is
+                gone until the test part is measured again, for what is the best epoch then.
+            data_root: Where the data lives now.
+            listeners: As in :meth:`create`.
+
+        Raises:
+            CheckpointError: as for :meth:`open`.
+            ConfigError: another option, or fewer epochs than are complete.
         """
         config, root = recorded(directory)
-        run = cls(config, directory, data_root or root, listeners=listeners)
-        if (directory / RESULT).exists():
+        wanted = prolonged(config, settings, directory) if settings else config
+        run = cls(wanted, directory, data_root or root, listeners=listeners)
+        if (directory / RESULT).exists() and wanted == config:
             return run
         for callback in run.callbacks:
             callback.check()
-        last = directory / LAST
-        if last.exists():
+        if (directory / LAST).exists():
             run._load_last()
+        if wanted != config:
+            run._prolong(config)
         return run
+
+    def _prolong(self, before: RunConfig) -> None:
+        """Take the configuration in place of ``before``, and find out whether the training is still to stop."""
+        progress = self.progress
+        self.stage = self.model.stages(self.config.train.epochs)[progress.stage]
+        if progress.epoch > self.stage.epochs:
+            raise ConfigError(
+                f"train.epochs = {self.config.train.epochs}, and {progress.epoch} epochs are complete",
+                fix=f"--set train.epochs={progress.epoch}, or more",
+            )
+        if progress.best is not None:
+            self.epoch = progress.epoch - 1
+            progress.stopped = self.hook.sslrec_should_stop(run=self)
+        with only_process(self.directory):
+            replace_config(self.directory, before, self.config)
 
     def _build(self) -> None:
         config = self.config
@@ -273,9 +303,13 @@ class Run:
         """The epochs of the stage that are not complete, until something says stop."""
         while self.progress.epoch < self.stage.epochs and self.progress.stopped is None:
             yield self.progress.epoch
+        if self.progress.stopped is not None:
+            # Not when it was decided: a checkpoint of that moment belongs to no end if the run is told to go on.
+            self.epoch = self.progress.epoch - 1
+            self.record("stopped", why=self.progress.stopped)
 
     def finish_epoch(self, losses: Mapping[str, float]) -> None:
-        """Record the epoch, judge it when that is due, and save a checkpoint when the last one is old."""
+        """Record the epoch, judge it when that is due, and save a checkpoint if the last one is old or this the end."""
         progress = self.progress
         self.record("epoch", losses=losses, seconds=round(time.monotonic() - self._began_at, 3))
         progress.epoch += 1
@@ -284,7 +318,8 @@ class Run:
         if self.stage.judged and due:
             self._judge()
         progress.seconds += time.monotonic() - self._began_at
-        if self._stop.asked or time.monotonic() - self._saved_at >= self.config.run.checkpoint_seconds:
+        over = progress.epoch == self.stage.epochs or progress.stopped is not None
+        if over or self._stop.asked or time.monotonic() - self._saved_at >= self.config.run.checkpoint_seconds:
             self._save_last()
         self._began_at = time.monotonic()
         if self._stop.asked:
@@ -298,8 +333,6 @@ class Run:
         self.record(split, metrics=metrics, seconds=round(time.monotonic() - began, 3))
         self._keep_if_best(metrics)
         self.progress.stopped = self.hook.sslrec_should_stop(run=self)
-        if self.progress.stopped is not None:
-            self.record("stopped", why=self.progress.stopped)
 
     def _keep_if_best(self, metrics: dict[str, float]) -> None:
         progress, value = self.progress, metrics[self.config.train.judge]

@@ -78,7 +78,8 @@ class RunSection(Config):
     """Evaluate the best epoch on the test part when the training is over.  Without, the result has what was selected by
     alone, as while options are still being chosen; ``sslrec evaluate`` does it later."""
     checkpoint_seconds: NonNegativeFloat = 20.0
-    """Least time between two checkpoints; they are written at the end of an epoch.  Resuming from any is exact."""
+    """Least time between two checkpoints; they are written at the end of an epoch, and when the training is over.
+    Resuming from any is exact."""
     deterministic: bool = False
     """Ask torch for deterministic kernels; on CUDA some are slower."""
 

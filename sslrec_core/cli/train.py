@@ -29,7 +29,10 @@ def command(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of datasets; default $SSLREC_DATA.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run directory; must not exist.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the unfinished run in this directory.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with the run in this directory; --set may change train.epochs and train.patience."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -39,7 +42,7 @@ def command(
 
     Example: sslrec train kgcl --dataset kg/demo --set train.epochs=20
     """
-    chosen = (model, dataset, config, assign, preset, protocol, output, seed, device)
+    chosen = (model, dataset, config, preset, protocol, output, seed, device)
     if resume is not None and any(value not in (None, []) for value in chosen):
         raise ConfigError("--resume goes on with the run's own configuration", fix=f"sslrec train --resume {resume}")
     resolved = None
@@ -59,7 +62,7 @@ def command(
 
     if resolved is None:
         assert resume is not None
-        run = Run.resume(resume, data_root=data_dir)
+        run = Run.resume(resume, settings=assign or (), data_root=data_dir)
     else:
         run = Run.create(resolved, output, data_root=data_dir, say=say)
     if not (quiet or as_json):

@@ -137,6 +137,59 @@ def test_resuming_a_complete_run_changes_nothing(factors: Configure, tmp_path: P
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.parametrize("seconds", [0, 1000])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (["train.epochs=3"], ["train.epochs=8"]),
+        (["train.epochs=8", "train.patience=1"], ["train.patience=none"]),
+        (["train.epochs=2"], ["train.patience=1", "train.epochs=8"]),
+    ],
+)
+def test_a_run_that_goes_on_longer_is_one_that_was_longer_from_the_beginning(
+    factors: Configure, tmp_path: Path, first: list[str], then: list[str], seconds: int
+) -> None:
+    quick = ["optim.learning_rate=0.5", f"run.checkpoint_seconds={seconds}"]
+    whole = Run.create(factors(*quick, *first, *then), tmp_path / "whole").execute()
+    Run.create(factors(*quick, *first), tmp_path / "run").execute()
+    assert len(events(tmp_path / "run")) < len(events(tmp_path / "whole"))
+    torch.manual_seed(99)
+    longer = Run.resume(tmp_path / "run", settings=then).execute()
+    assert (longer.metrics, longer.selection, longer.best_epoch) == (whole.metrics, whole.selection, whole.best_epoch)
+    assert events(tmp_path / "run") == events(tmp_path / "whole")
+    configs = [tomllib.loads((tmp_path / name / "config.toml").read_text()) for name in ("run", "whole")]
+    assert configs[0] == configs[1]
+    assert "  # --resume --set" in (tmp_path / "run" / "config.toml").read_text()
+    assert Run.resume(tmp_path / "run").execute() == longer
+
+
+def test_a_run_out_of_patience_does_not_go_on_for_more_epochs(factors: Configure, tmp_path: Path) -> None:
+    stopping = ("optim.learning_rate=0.5", "train.patience=1", "train.epochs=8", "run.checkpoint_seconds=0")
+    result = Run.create(factors(*stopping), tmp_path / "run").execute()
+    before = events(tmp_path / "run")
+    assert Run.resume(tmp_path / "run", settings=["train.epochs=20"]).execute().metrics == result.metrics
+    assert events(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.embedding_dim=16", r"model\.embedding_dim cannot change[\s\S]*train\.epochs, train\.patience"),
+        ("train.batch_size=7", r"train\.batch_size cannot change"),
+        ("train.epoch=7", r"train\.epoch: no such key"),
+        ("train.epochs=2", r"train\.epochs = 2, and 4 epochs are complete"),
+    ],
+)
+def test_nothing_else_changes_when_a_run_goes_on(
+    factors: Configure, tmp_path: Path, setting: str, message: str
+) -> None:
+    Run.create(factors("train.epochs=4"), tmp_path / "run").execute()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(ConfigError, match=message):
+        Run.resume(tmp_path / "run", settings=[setting])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_a_lost_loss_names_step_term_and_the_last_good_checkpoint(factors: Configure, tmp_path: Path) -> None:
     settings = ("model.break_at=20", "run.checkpoint_seconds=0", "train.epochs=50")
     run = Run.create(factors(*settings), tmp_path / "run")
