@@ -6,17 +6,20 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
 from sslrec_core.config import Layer, explain, flattened, merge, parse_assignment
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import storage, write_text
-from sslrec_core.records import CONFIG, ENVIRONMENT, RESULT
+from sslrec_core.records import CONFIG, ENVIRONMENT, RESULT, Progress
 from sslrec_core.registry import registry
-from sslrec_core.settings import RunConfig, where_to_look
+from sslrec_core.settings import RunConfig, TrainConfig, where_to_look
 from sslrec_core.toml import remarks
+
+if TYPE_CHECKING:
+    from sslrec_core.model import Stage
 
 ENDING = ("epochs", "patience")
 """Options of ``train`` that decide about nothing but when a training ends."""
@@ -84,6 +87,40 @@ def prolonged(config: RunConfig, assignments: Sequence[str], directory: Path) ->
                 fix=f"begin another run: sslrec train -c {directory / CONFIG} --set …",
             )  # fmt: skip
     return after
+
+
+def check_goes_on(before: TrainConfig, after: TrainConfig, progress: Progress, stage: Stage) -> None:
+    """Refuse ``after`` where a training with it from the beginning would not have come by ``progress``.
+
+    Args:
+        before: What it was trained with so far.
+        after: What it is to go on with.
+        progress: What is complete of it.
+        stage: The stage that it is in, as long as ``after`` makes it.
+
+    Raises:
+        ConfigError: fewer epochs than are complete, less patience than they may have taken, or a last epoch that was
+            judged out of turn.
+    """
+    done, turns = progress.epoch, progress.epoch // after.every
+    if done > stage.epochs:
+        raise ConfigError(
+            f"train.epochs = {after.epochs}, and {done} epochs are complete",
+            fix=f"--set train.epochs={done}, or more",
+        )  # fmt: skip
+    less = after.patience is not None and (before.patience is None or after.patience < before.patience)
+    # The first evaluation is always better than none, and running out in the last one ends the training here.
+    if after.patience is not None and less and turns > after.patience + 1:
+        raise ConfigError(
+            f"train.patience = {after.patience}, and it may have run out before the {turns} evaluations so far",
+            fix=f"--set train.patience={turns - 1}, or more",
+        )
+    if stage.judged and done == before.epochs < stage.epochs and done % after.every:
+        raise ConfigError(
+            f"epoch {done} was judged as the last, out of turn (train.every = {after.every})",
+            "a training that is longer would not have been judged there",
+            fix="begin another run",
+        )
 
 
 def replace_config(directory: Path, before: RunConfig, after: RunConfig) -> None:

@@ -47,7 +47,7 @@ from sslrec_core.records import (
     write_result,
 )
 from sslrec_core.registry import registry
-from sslrec_core.reopening import prolonged, recorded, replace_config
+from sslrec_core.reopening import check_goes_on, prolonged, recorded, replace_config
 from sslrec_core.settings import Resolved, RunConfig
 
 Say: TypeAlias = Callable[[str], None]
@@ -183,7 +183,7 @@ class Run:
 
         Raises:
             CheckpointError: as for :meth:`open`.
-            ConfigError: another option, or fewer epochs than are complete.
+            ConfigError: another option, or a value with which the epochs that are complete would have been others.
         """
         config, root = recorded(directory)
         wanted = prolonged(config, settings, directory) if settings else config
@@ -202,11 +202,7 @@ class Run:
         """Take the configuration in place of ``before``, and find out whether the training is still to stop."""
         progress = self.progress
         self.stage = self.model.stages(self.config.train.epochs)[progress.stage]
-        if progress.epoch > self.stage.epochs:
-            raise ConfigError(
-                f"train.epochs = {self.config.train.epochs}, and {progress.epoch} epochs are complete",
-                fix=f"--set train.epochs={progress.epoch}, or more",
-            )
+        check_goes_on(before.train, self.config.train, progress, self.stage)
         if progress.best is not None:
             self.epoch = progress.epoch - 1
             progress.stopped = self.hook.sslrec_should_stop(run=self)

@@ -144,6 +144,7 @@ def test_resuming_a_complete_run_changes_nothing(factors: Configure, tmp_path: P
         (["train.epochs=3"], ["train.epochs=8"]),
         (["train.epochs=8", "train.patience=1"], ["train.patience=none"]),
         (["train.epochs=2"], ["train.patience=1", "train.epochs=8"]),
+        (["train.epochs=4", "train.every=2"], ["train.epochs=7"]),
     ],
 )
 def test_a_run_that_goes_on_longer_is_one_that_was_longer_from_the_beginning(
@@ -171,6 +172,12 @@ def test_a_run_out_of_patience_does_not_go_on_for_more_epochs(factors: Configure
     assert events(tmp_path / "run") == before
 
 
+def test_a_run_that_was_judged_out_of_turn_does_not_go_on(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors("train.epochs=3", "train.every=2"), tmp_path / "run").execute()
+    with pytest.raises(ConfigError, match=r"epoch 3 was judged as the last, out of turn \(train\.every = 2\)"):
+        Run.resume(tmp_path / "run", settings=["train.epochs=4"])
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -178,6 +185,7 @@ def test_a_run_out_of_patience_does_not_go_on_for_more_epochs(factors: Configure
         ("train.batch_size=7", r"train\.batch_size cannot change"),
         ("train.epoch=7", r"train\.epoch: no such key"),
         ("train.epochs=2", r"train\.epochs = 2, and 4 epochs are complete"),
+        ("train.patience=2", r"train\.patience = 2, and it may have run out[\s\S]*train\.patience=3, or more"),
     ],
 )
 def test_nothing_else_changes_when_a_run_goes_on(
