@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from sslrec_core.config import Layer, explain, flattened, merge, parse_assignment
+from sslrec_core.config import Layer, explain, flattened, merge
 from sslrec_core.errors import CheckpointError, ConfigError
 from sslrec_core.files import storage, write_text
 from sslrec_core.records import CONFIG, ENVIRONMENT, RESULT, Progress
 from sslrec_core.registry import registry
-from sslrec_core.settings import RunConfig, TrainConfig, where_to_look
+from sslrec_core.settings import RunConfig, TrainConfig, laid_over
 from sslrec_core.toml import remarks
 
 if TYPE_CHECKING:
@@ -72,14 +72,9 @@ def prolonged(config: RunConfig, assignments: Sequence[str], directory: Path) ->
     Raises:
         ConfigError: an option that decides about more than that, or a value that it cannot have.
     """
-    before = config.model_dump(mode="json")
-    values, origins = merge([Layer(CONFIG, before), *(Layer("--set", parse_assignment(text)) for text in assignments)])
-    try:
-        after = RunConfig.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise explain(error, f"the run in {directory}", origins, RunConfig, where_to_look(values)) from error
+    after = laid_over(config, assignments, "--set", f"the run in {directory}")
     free = [f"train.{option}" for option in ENDING]
-    was, now = dict(flattened(before)), dict(flattened(after.model_dump(mode="json")))
+    was, now = (dict(flattened(one.model_dump(mode="json"))) for one in (config, after))
     for key in sorted(was.keys() | now.keys()):
         if key not in free and was.get(key) != now.get(key):
             raise ConfigError(

@@ -176,6 +176,21 @@ def resolve(
         raise explain(error, model_entry.name, origins, RunConfig, where_to_look(values)) from error
 
 
+def laid_over(config: RunConfig, assignments: Sequence[str], origin: str, what: str) -> RunConfig:
+    """``config`` with ``assignments`` over it; errors call it ``what`` and say that they come from ``origin``.
+
+    Raises:
+        ConfigError: a key is no option of it, or a value cannot be used.
+    """
+    layers = [Layer("base", config.model_dump(mode="json"))]
+    layers += [Layer(origin, parse_assignment(text)) for text in assignments]
+    values, origins = merge(layers)
+    try:
+        return RunConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise explain(error, what, origins, RunConfig, where_to_look(values)) from error
+
+
 def where_to_look(values: Mapping[str, Any]) -> dict[str, str]:
     """For each section of a run's ``values``, the command that shows which options it has."""
     names = {section: _name(values, section) for section in ("model", "data", "scenario", "eval")}

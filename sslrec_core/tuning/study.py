@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 from filelock import FileLock
 
-from sslrec_core.config import Layer, explain, merge, parse_assignment, read_config, to_toml
+from sslrec_core.config import explain, read_config, to_toml
 from sslrec_core.errors import CheckpointError, ConfigError, SslrecError, StorageError
 from sslrec_core.files import storage, write_text
-from sslrec_core.settings import RunConfig, where_to_look
+from sslrec_core.settings import RunConfig, laid_over
 from sslrec_core.tuning.space import Params, Space
 
 try:
@@ -380,13 +380,7 @@ def configured(config: RunConfig, space: Space, params: Params) -> RunConfig:
     Raises:
         ConfigError: a key is no option of it, or a value cannot be used.
     """
-    layers = [Layer("base", config.model_dump(mode="json"))]
-    layers += [Layer("the space", parse_assignment(text)) for text in space.assignments(params)]
-    values, origins = merge(layers)
-    try:
-        return RunConfig.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise explain(error, config.model.entry.name, origins, RunConfig, where_to_look(values)) from error
+    return laid_over(config, space.assignments(params), "the space", config.model.entry.name)
 
 
 def worker_name(pid: int) -> str:
