@@ -85,8 +85,8 @@ def timed(step: Callable[[], object]) -> float:
 def ours(name: str, root: Path, epochs: int, steps: int) -> float:
     """Median seconds of an epoch through the product's own loop, sampling included."""
     from sslrec_core.data import load_data
-    from sslrec_core.environment import steady_memory
     from sslrec_core.loop import Loop
+    from sslrec_core.memory import steady_memory
     from sslrec_core.settings import resolve
 
     config = resolve(f"cf/{name}", "cf/sparse_yelp", assignments=[*SETTINGS, *MODELS[name]]).config

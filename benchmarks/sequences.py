@@ -137,8 +137,8 @@ def timed(steps: Iterator[object], epoch: int, n: int) -> dict[str, float]:
 def ours(name: str, root: Path, batch: int) -> tuple[Iterator[object], int]:
     """The product's own loop, sampling included, and the steps of an epoch."""
     from sslrec_core.data import load_data
-    from sslrec_core.environment import steady_memory
     from sslrec_core.loop import Loop
+    from sslrec_core.memory import steady_memory
     from sslrec_core.settings import resolve
 
     model_name, changes = MODELS[name]

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from sslrec_core.data import load_data
-from sslrec_core.environment import pick_device, steady_memory
+from sslrec_core.environment import pick_device
 from sslrec_core.loop import Loop
+from sslrec_core.memory import steady_memory
 from sslrec_core.settings import resolve
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import platform
 import subprocess
 import sys
@@ -16,10 +14,6 @@ from sslrec_core import hooks
 from sslrec_core.errors import DeviceError
 from sslrec_core.registry import registry
 from sslrec_core.settings import RunConfig
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Names of two switches in glibc's malloc.h."""
-_KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 def pick_device(name: str) -> torch.device:
@@ -52,20 +46,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda:0") if name == "cuda" else device
 
 
-def steady_memory() -> None:
-    """Ask the C library to keep the memory that tensors give back, and oneDNN to keep few kernels.
-
-    Giving memory to the system and faulting it in again page by page took half of a LightGCN step on a CPU.  Only glibc
-    has this switch; elsewhere nothing is asked.  oneDNN keeps a kernel for each of the last 1,024 shapes: where every
-    batch of sequences has another number of items, a process grew by gigabytes.
-    """
-    os.environ.setdefault(_KERNELS_KEPT, "16")
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**30)
-        library.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest that glibc accepts
-
-
 def describe(config: RunConfig, device: torch.device, data_root: Path | None) -> dict[str, Any]:
     """JSON-able facts that, with the configuration, make a run repeatable."""
     choices = {"model": config.model, "data": config.data, "scenario": config.scenario, "eval": config.eval}
@@ -85,18 +65,6 @@ def describe(config: RunConfig, device: torch.device, data_root: Path | None) ->
         "data_root": None if data_root is None else str(data_root),
         "git_commit": _git_commit(),
     }
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """The most bytes held at once: tensors on a CUDA device, elsewhere the process; None where nobody counts them."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _git_commit() -> str | None:

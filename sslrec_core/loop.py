@@ -15,6 +15,7 @@ from sslrec_core.compiling import compiling
 from sslrec_core.config import Configured
 from sslrec_core.errors import TrainingError
 from sslrec_core.hooks import hookimpl
+from sslrec_core.memory import enough_memory
 
 if TYPE_CHECKING:
     from sslrec_core.model import Losses, Model
@@ -254,7 +255,8 @@ class Defaults:
         """The configured evaluator, without gradients."""
         run.model.eval()
         # In float32 whatever the training's precision: rounded scores would be ties, and ties are no ranking.
-        with torch.no_grad():
+        enough = enough_memory(run.device, "evaluating", fix="--set eval.batch=… (users at once), or another --device")
+        with torch.no_grad(), enough:
             metrics: Mapping[str, float] = run.evaluator.evaluate(run.model, run.data, split)
         return metrics
 

@@ -23,13 +23,14 @@ from torch import Tensor
 
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_names, load_prepared, nobody
-from sslrec_core.environment import describe, peak_memory, pick_device, steady_memory
+from sslrec_core.environment import describe, pick_device
 from sslrec_core.errors import CheckpointError, ConfigError, DeviceError, PluginError, TrainingError
 from sslrec_core.files import only_process, storage, write_text
 from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
 from sslrec_core.interrupt import StopRequest
 from sslrec_core.loop import Defaults, Loop, StepListener
+from sslrec_core.memory import enough_memory, peak_memory, steady_memory
 from sslrec_core.model import Stage
 from sslrec_core.recommending import for_users, in_raw_ids
 from sslrec_core.records import (
@@ -104,7 +105,7 @@ class Run:
 
         Raises:
             ConfigError: ``train.judge`` is not measured.
-            DeviceError: ``train.precision`` is not for the device.
+            DeviceError: ``train.precision`` is not for the device, or its memory does not suffice.
             StorageError: the directory exists or cannot be made.
         """
         origins = resolved.origins if isinstance(resolved, Resolved) else {}
@@ -222,8 +223,10 @@ class Run:
             config.data.build(), scenario, name=config.data.entry.name, root=self.data_root, say=self.say
         )
         self.facts: dict[str, Any] = prepared.meta
-        self.data = scenario.data(prepared).to(self.device)
-        self.model = config.model.build(self.data).to(self.device)
+        fewer = "smaller options of the model or the scenario, or another --device"
+        with enough_memory(self.device, f"building {config.model.name}", fix=fewer):
+            self.data = scenario.data(prepared).to(self.device)
+            self.model = config.model.build(self.data).to(self.device)
         self.evaluator = config.eval.build()
         if config.train.compile:
             self.model.losses = torch.compile(self.model.losses)
@@ -256,6 +259,7 @@ class Run:
         """Train, choose the best epoch, evaluate it once on the test part, and write ``result.json``.
 
         Raises:
+            DeviceError: its memory does not suffice.
             Interrupted: asked to stop by Ctrl-C or SIGTERM; :meth:`resume` goes on.
             StorageError: another process is at work in the directory.
             TrainingError: the loss is not finite any more.
@@ -271,8 +275,12 @@ class Run:
         with only_process(self.directory), self._stop.listening():
             keep_events(self.directory, self.progress.events)
             self.in_training = True
+            fewer = (
+                f"--set train.batch_size=… (it is {self.config.train.batch_size}), a smaller model, or another --device"
+            )
             try:
-                result: Result = self.hook.sslrec_run(run=self)
+                with enough_memory(self.device, f"training {self.config.model.name}", fix=fewer):
+                    result: Result = self.hook.sslrec_run(run=self)
             except TrainingError as error:
                 raise TrainingError(error.problem, *error.facts, self._last_good(), fix=error.fix) from error
         return result

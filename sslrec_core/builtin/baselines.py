@@ -16,12 +16,12 @@ from scipy.sparse import csr_array, diags_array
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslrec_core.builtin.memory import require
 from sslrec_core.builtin.neighbours import Floats, Weighting, strongest, weighted
 from sslrec_core.config import Rate
 from sslrec_core.errors import TrainingError
 from sslrec_core.evaluate import portion
 from sslrec_core.interactions import Queries
+from sslrec_core.memory import require
 from sslrec_core.model import Component, Losses, Model, Scorer, Stage
 from sslrec_core.rows import Rows
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslrec_core.builtin import memory
+from sslrec_core import memory
 from sslrec_core.builtin.baselines import EASE, ClosedForm, ItemKNN, Popularity, RP3beta
 from sslrec_core.builtin.evaluators import FullRanking
 from sslrec_core.builtin.neighbours import strongest, weighted
