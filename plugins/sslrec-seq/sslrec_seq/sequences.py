@@ -129,7 +129,11 @@ def _in_order(users: Array, items: Array, time: Array | None, part: Array | None
     order = np.argsort(users, kind="stable") if time is None else np.lexsort((time, users))
     steps = Steps(users, items, time, part).take(order)
     if steps.time is None:
-        notes.append("there are no times: interactions follow one another as in the file")
+        # A file for each part comes back to its users by nature.
+        pieces = users if part is None else users.astype(np.int64) * len(PARTS) + part
+        back = int((pieces[1:] != pieces[:-1]).sum()) + 1 - len(np.unique(pieces))
+        apart = f", which comes back to a user {back:,} times after others" if back else ""
+        notes.append(f"there are no times: interactions follow one another as in the file{apart}")
     else:
         same = int(((steps.users[1:] == steps.users[:-1]) & (steps.time[1:] == steps.time[:-1])).sum())
         if same:

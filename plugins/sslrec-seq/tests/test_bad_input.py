@@ -82,6 +82,20 @@ def test_equal_times_are_counted() -> None:
     assert wanted in prepared.meta["notes"]
 
 
+@pytest.mark.parametrize(("users", "back"), [([3, 3, 3, 4], 0), ([3, 4, 3, 3], 1), ([3, 4, 3, 4], 2)])
+def test_without_times_it_is_counted_how_often_the_file_comes_back_to_a_user(users: list[int], back: int) -> None:
+    said = f", which comes back to a user {back} times after others" if back else ""
+    table = {"user": np.array(users), "item": np.arange(4)}
+    prepared = Seq(Seq.Config()).process(Raw({"interactions": table}))
+    assert f"there are no times: interactions follow one another as in the file{said}" in prepared.meta["notes"]
+
+
+def test_a_file_for_each_part_comes_back_to_its_users_by_nature() -> None:
+    table = {"user": np.array([3, 3, 4, 3, 4]), "item": np.arange(5), "part": np.array([0, 0, 0, 2, 2], np.int8)}
+    prepared = Seq(Seq.Config()).process(Raw({"interactions": table}))
+    assert "there are no times: interactions follow one another as in the file" in prepared.meta["notes"]
+
+
 @pytest.mark.parametrize(
     ("repeats", "wanted"), [("keep", [5, 5, 1, 5, 2]), ("adjacent", [5, 1, 5, 2]), ("first", [5, 1, 2])]
 )
