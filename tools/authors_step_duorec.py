@@ -20,6 +20,7 @@ from unittest.mock import MagicMock
 
 import torch
 from authors_step import DIM, LENGTH, ROWS, STILL, tell_apart
+from authors_weights import ours
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,14 +36,14 @@ SETTINGS: dict[str, Any] = {
     "lmd_sem": 0.1, "contrast": "us_x", "tau": 1.0, "sim": "dot", "train_batch_size": ROWS, "device": "cpu",
 }  # fmt: skip
 """What their seq.yaml and DuoRec.yaml say, without dropout."""
-PARTS = {
-    "mixed": "multi_head_attention.dense",
-    "attention_norm": "multi_head_attention.LayerNorm",
-    "wide": "feed_forward.dense_1",
-    "narrow": "feed_forward.dense_2",
-    "feed_forward_norm": "feed_forward.LayerNorm",
+AS_S3REC = {
+    "item_embedding.": "item_embeddings.",
+    "position_embedding.": "position_embeddings.",
+    "trm_encoder": "item_encoder",
+    "multi_head_attention": "attention",
+    "feed_forward": "intermediate",
 }
-"""What a block of ours calls its parts, and what theirs does."""
+"""What their framework calls parts of the network that the code of S3-Rec has too, and what that does."""
 
 
 class WithoutPadding(nn.Module):
@@ -66,19 +67,14 @@ def their_network(source: Path, n_items: int) -> Any:
 
 
 def named_as_ours(theirs: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """Their weights under our names; ``rows`` holds the row of each item of ours, padding last.  ``Long[items + 1]``"""
-    found = {
-        "items.weight": theirs["item_embedding.weight"][rows],
-        "encoder.positions.weight": theirs["position_embedding.weight"],
-    }
-    for kind in ("weight", "bias"):
-        found[f"encoder.input_norm.{kind}"] = theirs[f"LayerNorm.{kind}"]
-        for number in range(SETTINGS["n_layers"]):
-            block, layer = f"encoder.blocks.{number}", f"trm_encoder.layer.{number}"
-            projections = [theirs[f"{layer}.multi_head_attention.{name}.{kind}"] for name in ("query", "key", "value")]
-            found[f"{block}.projections.{kind}"] = torch.cat(projections)
-            found |= {f"{block}.{own}.{kind}": theirs[f"{layer}.{name}.{kind}"] for own, name in PARTS.items()}
-    return found
+    """:func:`authors_weights.ours` of what their framework has named."""
+
+    def renamed(name: str) -> str:
+        for their_name, known in AS_S3REC.items():
+            name = name.replace(their_name, known)
+        return name
+
+    return ours({renamed(name): weight for name, weight in theirs.items()}, rows)
 
 
 def main() -> None:
