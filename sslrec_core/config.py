@@ -10,7 +10,15 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sslrec_core.errors import ConfigError, SslrecError, closest
@@ -74,6 +82,19 @@ class Config(BaseModel):
             return handler(values)
         except ValidationError as error:
             raise _with_suggestions(error, cls) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _in_64_bits(cls, value: Any) -> Any:
+        if _too_large(value):
+            raise ValueError("too large: a whole number has 64 bits at most, as in TOML")
+        return value
+
+
+def _too_large(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_too_large, value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 class Configured:

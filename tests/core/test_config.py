@@ -81,6 +81,13 @@ def test_numbers_are_finite(value: float) -> None:
         Contrast(temperature=value)
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1])
+def test_whole_numbers_have_64_bits(value: int) -> None:
+    assert Options.model_validate({"layers": 2**63 - 1}).layers == 2**63 - 1
+    assert "layers: too large: a whole number has 64 bits at most" in said({"layers": value})
+    assert "at: too large" in said({"at": [1, value]})
+
+
 def test_the_word_none_is_none_where_none_is_allowed() -> None:
     assert Contrast.model_validate({"weight": "none"}).weight is None
     assert Options.model_validate({"contrast": {"weight": "none"}}).contrast.weight is None
