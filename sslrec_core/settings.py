@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sslrec_core.choice import Choice, Of
 from sslrec_core.config import Config, Layer, Share, explain, merge, parse_assignment, read_config, to_toml
@@ -66,7 +66,7 @@ class OptimConfig(Config):
 class RunSection(Config):
     """Where and with what a run is carried out."""
 
-    seed: Annotated[NonNegativeInt, Field(lt=2**63)] = 2024
+    seed: NonNegativeInt = 2024
     """Start of the one generator that all randomness comes from."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the first CUDA device, else the CPU."""
