@@ -63,9 +63,9 @@ class Tabular:
 class Config(BaseModel):
     """A set of typed options: frozen, closed to unknown keys, each field with a docstring under it.
 
-    The word ``"none"`` is read as None wherever None is allowed.  Whole numbers have 64 bits at most.  A table that gives
-    some keys of a field keeps the others as the field's default has them; one without a name is about the component
-    that the default names.
+    The word ``"none"`` is read as None wherever None is allowed.  Whole numbers have 64 bits at most.  A table that
+    gives some keys of a field keeps the others as the field's default has them; one without a name is about the
+    component that the default names.
 
     Stability: stable for callers and implementers from API 1.
     """
