@@ -25,6 +25,10 @@ class CoSeRec(TwoViews):
     There a masked item is padding, to which nothing attends, and the vectors of padding count in the comparison of
     views, as in the presets; without ``padding`` the mask is an item, as in the paper, and a view has vectors for its
     items alone, which takes a fraction of the time.
+
+    The hybrid similarity is off.  When the published figures were made, the scores by which that code chose between the
+    two were wrong: the nearer an item by who met both, the lower its score, while those by vectors were all about 0.
+    So nearly all items kept the first, whatever the warm-up (models.py, corrected in July and September 2022).
     """
 
     class Config(TwoViews.Config):
@@ -42,9 +46,9 @@ class CoSeRec(TwoViews):
         """What makes the views; the two of a row are drawn on their own, and short histories by three operators."""
         pool: Pool = "places"
         """The vector of a view: all ``places`` end to end, as the authors' code."""
-        warm_up: NonNegativeInt = 161
+        warm_up: NonNegativeInt | None = None
         """Epochs in which items are similar by who met them; later by the larger of that and the similarity of their
-        vectors, looked up once for each epoch."""
+        vectors, looked up once for each epoch (161 in the authors' code of today).  None for all epochs."""
 
     config: Config
 
@@ -54,6 +58,6 @@ class CoSeRec(TwoViews):
 
     def epoch(self, loop: Loop) -> None:
         """Look up who is similar by now, then one pass."""
-        if loop.epoch >= self.config.warm_up:
+        if self.config.warm_up is not None and loop.epoch >= self.config.warm_up:
             self.augmenter.correlate(hybrid(self.correlation, self.catalogue).items)
         super().epoch(loop)
