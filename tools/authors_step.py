@@ -15,7 +15,7 @@ import argparse
 import random  # noqa: TID251 - their augmentation and their layer dropping draw from it
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -160,6 +160,13 @@ def padded(rows: list[list[int]]) -> Tensor:
     return torch.tensor([([0] * LENGTH + row)[-LENGTH:] for row in rows])
 
 
+def fresh(model: str, dataset: str, assignments: Sequence[str]) -> tuple[Run, Any]:
+    """A run of ours that has not begun, and its model, ready to learn; no file of it stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(resolve(model, dataset, assignments=assignments), Path(folder) / "run")
+    return run, run.model.train()
+
+
 def main() -> None:
     """Read the arguments, take both steps, print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,10 +178,7 @@ def main() -> None:
     torch.manual_seed(0)
     random.seed(0)
     code, modules = CODE[given.model], their_modules(given.source)
-    resolved = resolve(given.model, given.dataset, assignments=[*STILL, *code.settings])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(resolved, Path(folder) / "run")
-    model: Any = run.model.train()
+    run, model = fresh(given.model, given.dataset, [*STILL, *code.settings])
     published = torch.load(given.weights, map_location="cpu", weights_only=True) if given.weights else None
     trainer = their_trainer(modules, code, model.data.n_items, published)
     numbers = torch.tensor([*map(int, run.data.items.raw(range(len(run.data.items)))), 0])

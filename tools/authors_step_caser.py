@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
-from authors_step import DIM, ROWS, tell_apart
+from authors_step import DIM, ROWS, fresh, tell_apart
 from torch import Tensor, nn
 
-from sslrec_core.running import Run
-from sslrec_core.settings import resolve
 from sslrec_seq.models.caser import next_few
 
 
@@ -54,10 +50,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     given = parser.parse_args()
     torch.manual_seed(0)
-    resolved = resolve("caser", given.dataset, assignments=["model.encoder.dropout=0"])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(resolved, Path(folder) / "run")
-    model: Any = run.model.train()
+    _, model = fresh("caser", given.dataset, ["model.encoder.dropout=0"])
     known, config = model.data.interactions.parts["train"], model.encoder.config
 
     sys.path.insert(0, str(given.source))

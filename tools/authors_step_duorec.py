@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -19,13 +18,11 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import torch
-from authors_step import DIM, LENGTH, ROWS, STILL, tell_apart
+from authors_step import DIM, LENGTH, ROWS, STILL, fresh, tell_apart
 from authors_weights import ours
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslrec_core.running import Run
-from sslrec_core.settings import resolve
 from sslrec_seq.histories import Histories
 
 SETTINGS: dict[str, Any] = {
@@ -84,10 +81,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     given = parser.parse_args()
     torch.manual_seed(0)
-    resolved = resolve("duorec", given.dataset, assignments=STILL)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(resolved, Path(folder) / "run")
-    model: Any = run.model.train()
+    run, model = fresh("duorec", given.dataset, STILL)
     network = their_network(given.source, model.data.n_items)
     numbers = torch.tensor([*map(int, run.data.items.raw(range(len(run.data.items)))), 0])
     model.load_state_dict(named_as_ours(network.state_dict(), numbers), strict=False)

@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
-from authors_step import DIM, LENGTH, ROWS, STILL, padded, tell_apart
+from authors_step import DIM, LENGTH, ROWS, STILL, fresh, padded, tell_apart
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from sslrec_core.running import Run
-from sslrec_core.settings import resolve
 
 BLOCKS = 2
 PARTS = {"wide": "dense1", "narrow": "dense2", "attention_norm": "first_norm", "feed_forward_norm": "second_norm"}
@@ -53,10 +48,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     given = parser.parse_args()
     torch.manual_seed(0)
-    resolved = resolve("gsasrec", given.dataset, assignments=[*STILL, "model.encoder.inner_dropout=0"])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(resolved, Path(folder) / "run")
-    model: Any = run.model.train()
+    run, model = fresh("gsasrec", given.dataset, [*STILL, "model.encoder.inner_dropout=0"])
     n_items, negatives = model.data.n_items, model.loss.config.negatives
     numbers = torch.tensor([*map(int, run.data.items.raw(range(n_items))), n_items + 1])
 

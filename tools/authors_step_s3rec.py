@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from authors_step import DIM, LENGTH, ROWS, STILL, padded, tell_apart
+from authors_step import DIM, LENGTH, ROWS, STILL, fresh, padded, tell_apart
 from authors_weights import ours
 from torch import Tensor
 
-from sslrec_core.running import Run
-from sslrec_core.settings import resolve
 from sslrec_seq.histories import Histories
 
 HEADS = {"aap": "aap_norm", "mip": "mip_norm", "map": "map_norm", "sp": "sp_norm"}
@@ -48,10 +45,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(0)
     # A row has what is asked beside what comes before it, and theirs are of LENGTH with that.
-    resolved = resolve("s3rec", given.dataset, assignments=[*STILL, f"scenario.max_length={LENGTH - 1}"])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(resolved, Path(folder) / "run")
-    model: Any = run.model.train()
+    run, model = fresh("s3rec", given.dataset, [*STILL, f"scenario.max_length={LENGTH - 1}"])
     data, owned = model.data, model.data.attributes
     published = torch.load(given.weights, map_location="cpu", weights_only=True)
     published["attribute_embeddings.weight"] = published["attribute_embeddings.weight"][1:]

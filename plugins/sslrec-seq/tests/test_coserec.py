@@ -43,6 +43,16 @@ def test_similarity_turns_hybrid_after_the_warm_up() -> None:
     assert not torch.equal(expected, memory)
 
 
+def test_similarity_stays_without_a_warm_up() -> None:
+    made = Bench.of("seq/coserec", "seq/checkerboard", SMALL)
+    model = made.build()
+    loop = made.loop(model)
+    model.correlation = Similar(memory := model.correlation.items, torch.zeros(len(memory)))
+    for loop.epoch in (0, 300):
+        model.epoch(loop)
+        assert all(torch.equal(found, memory) for found in relatives(model))
+
+
 def test_similarity_has_the_precision_of_the_vectors_under_autocast() -> None:
     vectors = torch.randn(300, 16, generator=torch.Generator().manual_seed(0))
     plain = nearest(vectors)
