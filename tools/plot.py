@@ -74,12 +74,14 @@ def draw(axes: Axes, rows: list[Bar], metric: str) -> None:
 
 
 def draw_curves(axes: Axes, rows: dict[str, list[list[tuple[int, float]]]], metric: str) -> None:
-    """A line for each seed, those of a row in one colour, and the epoch that was chosen."""
+    """A line for each seed, those of a row in one colour and dash, and the epoch that was chosen."""
     colours = [mpl.colormaps["tab20"](number) for number in range(20)]
-    for colour, (title, seeds) in zip(itertools.cycle(colours), rows.items(), strict=False):
+    # There are more rows than colours on some pages: dashes tell those apart that share one.
+    looks = itertools.cycle(itertools.product(("-", "--", ":"), colours))
+    for (dash, colour), (title, seeds) in zip(looks, rows.items(), strict=False):
         for number, values in enumerate(seeds):
             epochs, heights = zip(*values, strict=True)
-            axes.plot(epochs, heights, color=colour, linewidth=1, label=None if number else title)
+            axes.plot(epochs, heights, dash, color=colour, linewidth=1, label=None if number else title)
             axes.plot(*max(values, key=lambda one: one[1]), "o", color=colour, markersize=4)
     axes.set_title(f"{metric} on the validation part; a dot is the epoch that was chosen", loc="left")
     axes.set_xlabel("epoch")
