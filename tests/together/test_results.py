@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -37,3 +38,12 @@ def test_a_page_prints_what_was_recorded(path: Path, record: ModuleType) -> None
     assert written == record.page(sweep, path.with_suffix("")), f"python tools/record.py {path} --page-only"
     for picture in (path.with_suffix(".svg"), path.with_name(f"{path.stem}-curves.svg")):
         assert (picture.name in written) == picture.exists(), f"python tools/plot.py {path}"
+
+
+def test_a_record_names_no_place_of_the_machine_it_was_made_on() -> None:
+    records = sorted((ROOT / "docs/results").glob("*/*/environment.json"))
+    assert records
+    for path in records:
+        environment = json.loads(path.read_text())
+        assert environment["command"][0] == "sslrec", path
+        assert "data_root" not in environment, path
