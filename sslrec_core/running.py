@@ -24,7 +24,7 @@ from torch import Tensor
 from sslrec_core import checkpoint
 from sslrec_core.data import Scenario, load_names, load_prepared, nobody
 from sslrec_core.environment import describe, pick_device
-from sslrec_core.errors import CheckpointError, ConfigError, DeviceError, PluginError, TrainingError
+from sslrec_core.errors import CheckpointError, ConfigError, DataError, DeviceError, PluginError, TrainingError
 from sslrec_core.files import only_process, storage, write_text
 from sslrec_core.graph import use_backend
 from sslrec_core.hooks import RunHooks
@@ -259,6 +259,8 @@ class Run:
         """Train, choose the best epoch, evaluate it once on the test part, and write ``result.json``.
 
         Raises:
+            ConfigError: nothing can be trained like that; the directory is gone if no epoch is complete.
+            DataError: nothing can be trained from that; likewise.
             DeviceError: its memory does not suffice.
             Interrupted: asked to stop by Ctrl-C or SIGTERM; :meth:`resume` goes on.
             StorageError: another process is at work in the directory.
@@ -283,6 +285,11 @@ class Run:
                     result: Result = self.hook.sslrec_run(run=self)
             except TrainingError as error:
                 raise TrainingError(error.problem, *error.facts, self._last_good(), fix=error.fix) from error
+            except (ConfigError, DataError):
+                # Whoever resumed it would be refused again: it is as if it had been refused before it was made.
+                if not self.progress.events:
+                    shutil.rmtree(self.directory)
+                raise
         return result
 
     def _last_good(self) -> str:

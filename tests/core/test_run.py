@@ -14,7 +14,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from sslrec_core import checkpoint
+from sslrec_core import checkpoint, hookimpl
 from sslrec_core.errors import (
     CheckpointError,
     ConfigError,
@@ -231,6 +231,33 @@ def test_a_mistake_found_while_building_leaves_no_directory(factors: Configure, 
     with pytest.raises(ConfigError, match="'ndcg@7' is not measured"):
         Run.create(factors("train.judge=ndcg@7"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class Refusing:
+    """Has something against the epoch ``at``."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    @hookimpl
+    def sslrec_epoch(self, run: Run) -> None:
+        if run.epoch == self.at:
+            raise ConfigError(f"no epoch {self.at}, please", fix="do without it")
+
+
+def test_a_mistake_found_in_the_first_epoch_leaves_no_directory(factors: Configure, tmp_path: Path) -> None:
+    run = Run.create(factors("train.last_batch=drop", "train.batch_size=100000"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="do not fill a batch of 100,000"):
+        run.execute()
+    assert list(tmp_path.glob("*run*")) == []
+
+
+def test_a_mistake_found_in_a_later_epoch_leaves_what_there_is(factors: Configure, tmp_path: Path) -> None:
+    Run.create(factors("train.epochs=2"), tmp_path / "whole").execute()
+    with pytest.raises(ConfigError, match="no epoch 1, please"):
+        Run.create(factors("train.epochs=2"), tmp_path / "run", listeners=[Refusing(1)]).execute()
+    Run.resume(tmp_path / "run").execute()
+    assert events(tmp_path / "run") == events(tmp_path / "whole")
 
 
 def test_a_precision_that_the_device_lacks_is_refused(factors: Configure, tmp_path: Path) -> None:

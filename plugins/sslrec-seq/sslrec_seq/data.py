@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sslrec_core.data import Interactions, OverInteractions, Prepared, Queries, Raw, Scenario, tensor
-from sslrec_core.errors import DataError
+from sslrec_core.errors import ConfigError, DataError
 from sslrec_core.interactions import epoch_order
 from sslrec_core.rows import Rows, stretches
 from sslrec_seq.histories import Histories
@@ -170,9 +170,14 @@ class SeqData(OverInteractions):
         many items each batch holds.
 
         Raises:
-            ConfigError: leaving out the last batch leaves nothing.
+            ConfigError: leaving out the last batch leaves nothing, or ``train.negatives`` is set.
             DataError: there is nothing to learn from.
         """
+        if train.negatives != 1:
+            raise ConfigError(
+                f"train.negatives = {train.negatives}, and batches of sequences bring no negatives",
+                fix="--set model.loss.negatives=… where the loss draws some, and --set train.negatives=1",
+            )
         users, stops = self.asked_in_training(targets)
         if not len(users):
             raise DataError(

@@ -147,6 +147,11 @@ def test_the_last_batch_is_partial_wrapped_or_dropped() -> None:
         list(of.batches(TrainConfig(batch_size=8, last_batch="drop")))
 
 
+def test_negatives_that_would_not_be_drawn_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train\.negatives = 4, and batches of sequences bring no negatives"):
+        next(data().batches(TrainConfig(negatives=4)))
+
+
 def test_batches_are_drawn_by_the_generator() -> None:
     of = data()
     orders = [
