@@ -30,8 +30,7 @@ class TrainConfig(Config):
     batch_size: PositiveInt = 2048
     """Training examples per optimiser step."""
     negatives: PositiveInt = 1
-    """Sampled negatives for each positive, in scenarios of pairs; losses of sequences have their own ``negatives``, and
-    those models refuse another value here."""
+    """Sampled negatives for each positive, in scenarios of pairs; a loss that draws its own has such an option too."""
     last_batch: Literal["partial", "wrap", "drop"] = "partial"
     """What becomes of the last, smaller batch: used as it is, filled up from the epoch's first pairs, or dropped."""
     select_on: Literal["valid", "test"] = "valid"
