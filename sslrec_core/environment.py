@@ -46,6 +46,17 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda:0") if name == "cuda" else device
 
 
+def slow_precision(precision: str, device: torch.device) -> str | None:
+    """What is to be known before ``train.precision`` slows down a training on ``device``; None if it does not.
+
+    Without AVX-512 an x86 processor has no products of matrices in bfloat16, and torch's stand-in for them takes many
+    times what float32 takes.
+    """
+    if precision == "bf16" and device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return "train.precision = 'bf16' is slow on this CPU, which has no AVX-512; float32 is faster"
+    return None
+
+
 def describe(config: RunConfig, device: torch.device, data_root: Path | None) -> dict[str, Any]:
     """JSON-able facts that, with the configuration, make a run repeatable."""
     choices = {"model": config.model, "data": config.data, "scenario": config.scenario, "eval": config.eval}
@@ -57,6 +68,7 @@ def describe(config: RunConfig, device: torch.device, data_root: Path | None) ->
         "cuda": torch.version.cuda,
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "api": hooks.API,

@@ -45,7 +45,7 @@ class TrainConfig(Config):
     """Largest norm of the gradient; none for no clipping."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """``tf32`` rounds what matrix products read, on CUDA devices alone; ``bf16`` runs the forward pass under autocast.
-    Parameters stay in float32."""
+    Parameters stay in float32.  On x86 CPUs without AVX-512 ``bf16`` is many times slower than ``float32``."""
     compile: bool = False
     """Compile losses with ``torch.compile``, in the first epoch, which takes a minute; it is meant for GPUs."""
 

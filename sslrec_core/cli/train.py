@@ -82,12 +82,16 @@ def command(
 
 def _announce(run: Any) -> None:
     """Lines before the training: the model, the data and what is to be known of them, where the run lives."""
+    from sslrec_core.environment import slow_precision
+
     config, data, model = run.config, run.data, run.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
     counts = {part: rows.nnz for part, rows in data.interactions.parts.items()}
     label = f"  [{config.label}]" if config.label else ""
+    slow = slow_precision(config.train.precision, run.device)
     lines = (
         f"model  {config.model.name}  {parameters:,} parameters  on {run.device}{label}",
+        *([f"       {slow}"] if slow else ()),
         f"data   {config.data.name}  {data.n_users:,} users  {data.n_items:,} items  "
         + "  ".join(f"{part} {count:,}" for part, count in counts.items()),
         *(f"       {note}" for note in run.facts.get("notes", ())),

@@ -372,6 +372,20 @@ def test_config_explains_a_mistake(sslrec: Sslrec, worlds: None) -> None:
     assert code == 2 and "train.epoch: no such key, closest: epochs (from --set)" in err
 
 
+# ---- train -------------------------------------------------------------------------------------------------------
+
+
+def test_train_says_that_a_precision_is_slow_here(
+    sslrec: Sslrec, worlds: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    words = ("train", "popularity", "-d", "checkerboard", *PLAIN, "--device", "cpu", "--set", "train.precision=bf16")
+    said = sslrec(*words, "-o", tmp_path / "loud")
+    assert said.code == 0 and "'bf16' is slow on this CPU" in said.err
+    quiet = sslrec(*words, "-o", tmp_path / "quiet", "--quiet")
+    assert quiet.code == 0 and quiet.err == ""
+
+
 # ---- -p and commands of plugins ----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock
 
 from sslrec_core import checkpoint, hookimpl
+from sslrec_core.environment import slow_precision
 from sslrec_core.errors import (
     CheckpointError,
     ConfigError,
@@ -49,6 +50,7 @@ def test_a_run_leaves_a_complete_directory(factors: Configure, tmp_path: Path) -
     assert result.label is None
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["device"] == "cpu" and environment["revisions"]["factors"] == 1
+    assert environment["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["run"]["device"] == "cpu"
 
 
@@ -264,6 +266,21 @@ def test_a_precision_that_the_device_lacks_is_refused(factors: Configure, tmp_pa
     with pytest.raises(DeviceError, match=r"'tf32' is for CUDA devices, and this run is on cpu[\s\S]*float32"):
         Run.create(factors("train.precision=tf32"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("capability", "kind", "device", "slow"),
+    [
+        ("AVX2", "bf16", "cpu", True), ("AVX512", "bf16", "cpu", False),
+        ("AVX2", "float32", "cpu", False), ("AVX2", "bf16", "cuda", False),
+    ],
+)  # fmt: skip
+def test_a_precision_that_slows_a_cpu_down_is_told(
+    monkeypatch: pytest.MonkeyPatch, capability: str, kind: str, device: str, slow: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    said = slow_precision(kind, torch.device(device))
+    assert (said is not None and "float32 is faster" in said) is slow
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
